@@ -1,0 +1,1 @@
+//! People and rights: pure.

@@ -1,0 +1,7 @@
+//! Tidegate: conferences, tickets and roles directly on RTMP and FLV.
+
+pub mod domain;
+pub mod hub;
+pub mod media;
+pub mod rtmp;
+pub mod store;

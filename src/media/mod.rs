@@ -1,0 +1,1 @@
+//! Bytes with meaning: pure.

@@ -1,0 +1,3 @@
+//! The RTMP door.
+
+pub mod proto;

@@ -1,0 +1,1 @@
+//! RTMP without IO: bytes in, results out.
