@@ -1,1 +1,22 @@
-//! People and rights: pure.
+//! People and rights, pure: conferences, members, roles, tickets, streams and refusals.
+//!
+//! A conference is a fold over an ordered log of events. [`conference::decide`] turns a command into events or a
+//! [`Refusal`], [`Conference::apply`] folds an event in; neither does IO, reads a clock or draws a random number.
+
+pub mod conference;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod media_url;
+pub mod password;
+pub mod refusal;
+pub mod role;
+pub mod ticket;
+
+pub use conference::{Command, Conference, Created};
+pub use event::{Event, Record, Recorded};
+pub use id::{AppId, ConferenceId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+pub use limits::Limits;
+pub use media_url::{Direction, MediaRight};
+pub use refusal::{Reason, Refusal};
+pub use role::Role;

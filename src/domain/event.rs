@@ -1,0 +1,253 @@
+//! What happened in a conference, as it stands in the log.
+//!
+//! An event is a fact for good: fields are added with a default, never renamed or removed, because old logs are
+//! read for as long as they exist.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::conference::Created;
+use super::id::{MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+use super::role::Role;
+
+/// Why a member left, by the numbers that emedia clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum ExitReason {
+    /// It left by itself.
+    Normal = 0,
+    /// It gave no sign of life.
+    NoAnswer = 1,
+    /// The same user joined again.
+    OtherDevice = 10,
+    /// The conference ended.
+    ConferenceClosed = 11,
+    /// An ADMIN or the app removed it.
+    Kicked = 12,
+}
+
+impl From<ExitReason> for u8 {
+    fn from(reason: ExitReason) -> Self {
+        reason as Self
+    }
+}
+
+impl TryFrom<u8> for ExitReason {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::Normal),
+            1 => Ok(Self::NoAnswer),
+            10 => Ok(Self::OtherDevice),
+            11 => Ok(Self::ConferenceClosed),
+            12 => Ok(Self::Kicked),
+            _ => Err("an exit reason is 0, 1, 10, 11 or 12"),
+        }
+    }
+}
+
+/// What a stream shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum StreamKind {
+    /// Camera and microphone.
+    #[default]
+    Camera = 0,
+    /// A shared desktop.
+    Desktop = 1,
+}
+
+impl From<StreamKind> for u8 {
+    fn from(kind: StreamKind) -> Self {
+        kind as Self
+    }
+}
+
+impl TryFrom<u8> for StreamKind {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::Camera),
+            1 => Ok(Self::Desktop),
+            _ => Err("a stream type is 0 (camera) or 1 (desktop)"),
+        }
+    }
+}
+
+/// Why media stopped, or why a stream is no longer declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StreamEnd {
+    /// The publisher ended it or stayed away longer than its grace period.
+    PublisherGone,
+    /// The stream was deleted.
+    Deleted,
+    /// Its owner is no longer in the conference.
+    OwnerGone,
+    /// Its owner may no longer publish.
+    OwnerDemoted,
+    /// The conference ended.
+    ConferenceClosed,
+    /// The gateway restarted; a publisher that returns starts it again.
+    GatewayRestarted,
+}
+
+/// What is known of a stream's pictures.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoFormat {
+    /// `h264`, `h265`, `av1`, `vp9`, or the number or FourCC of another.
+    pub codec: String,
+    /// Pixels, where the sequence header told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels, where the sequence header told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+}
+
+/// What is known of a stream's sound.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AudioFormat {
+    /// `aac`, `mp3`, `opus`, or the number or FourCC of another.
+    pub codec: String,
+    /// Samples per second, where the sequence header told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
+    /// Channels, where the sequence header told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u8>,
+}
+
+/// What flows in a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaFormat {
+    /// Pictures, if any flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoFormat>,
+    /// Sound, if any flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioFormat>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The first event of every log.
+    ConferenceCreated(Box<Created>),
+    /// A user became a member. The number of this event is the member's epoch.
+    MemberJoined {
+        /// Its new id.
+        member: MemberId,
+        /// Whose it is.
+        user: UserName,
+        /// Its role from now on.
+        role: Role,
+        /// What others see beside the user name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nick_name: Option<String>,
+        /// The app's own data about the member.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        ext: Map<String, Value>,
+        /// The ticket that a guest came with: a kick ends that ticket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest_ticket: Option<TicketId>,
+    },
+    /// A member's epoch is over.
+    MemberExited {
+        /// Who.
+        member: MemberId,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A member's role was set. Caps every later join of that user.
+    RoleChanged {
+        /// Whose.
+        member: MemberId,
+        /// From now on.
+        role: Role,
+    },
+    /// The app or an ADMIN gave a kicked user a new ticket: it may join again.
+    UserReadmitted {
+        /// Who.
+        user: UserName,
+    },
+    /// A member announced a stream and may publish it.
+    StreamDeclared {
+        /// The stream.
+        stream: StreamId,
+        /// Its owner.
+        member: MemberId,
+        /// The owner's name for it.
+        rtc_id: RtcId,
+        /// Camera or desktop.
+        #[serde(default)]
+        kind: StreamKind,
+        /// Declared without pictures.
+        #[serde(default)]
+        video_off: bool,
+        /// Declared without sound.
+        #[serde(default)]
+        audio_off: bool,
+    },
+    /// The stream is no longer declared: every URL of it is dead.
+    StreamUndeclared {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        reason: StreamEnd,
+    },
+    /// Media began to flow.
+    MediaStarted {
+        /// The stream.
+        stream: StreamId,
+        /// What was known at that moment.
+        format: MediaFormat,
+    },
+    /// Another socket of the same member took over; viewers noticed a gap at most.
+    PublisherReplaced {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Media ended for good: the grace period is over, or the right is.
+    MediaStopped {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        reason: StreamEnd,
+    },
+    /// The last event of every log.
+    ConferenceEnded {},
+}
+
+/// An event with its number and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Counted by [`super::Conference::apply`].
+    pub seq: Seq,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What the store keeps whole or not at all: all events of one or several commands.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record {
+    /// In the order of their numbers; never empty in the store.
+    pub events: Vec<Recorded>,
+}
+
+impl Record {
+    /// Whether nothing can follow this record.
+    pub fn ends_conference(&self) -> bool {
+        self.events.iter().any(|recorded| matches!(recorded.event, Event::ConferenceEnded {}))
+    }
+}

@@ -1,0 +1,37 @@
+//! How many of each a conference takes.
+
+use serde::{Deserialize, Serialize};
+
+/// Places in one conference. The defaults are those of the hosted product that clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Members of role TALKER and above, ADMINs included.
+    pub max_talker_count: u32,
+    /// Declared streams that may carry video.
+    pub max_video_count: u32,
+    /// Members of role AUDIENCE.
+    pub max_audience_count: u32,
+    /// Declared streams of type desktop.
+    pub max_pub_desktop_count: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_talker_count: 9, max_video_count: 9, max_audience_count: 600, max_pub_desktop_count: 2 }
+    }
+}
+
+/// Users about whom a conference remembers a decision (a kick, a role granted). Bounds the state that kicks and
+/// role changes can build up in one conference; far above any real meeting.
+pub const STANDINGS_MAX: usize = 10_000;
+/// Streams that one member may have declared at once: camera, desktop and a few to spare.
+pub const STREAMS_PER_MEMBER_MAX: usize = 8;
+/// Names in one kick or roles call: a whole LIVE conference fits.
+pub const MEMBER_NAMES_MAX: usize = 1000;
+/// Largest `ext` or `metadata`, in bytes of JSON (contract, section Objects).
+pub const EXT_BYTES_MAX: usize = 2048;
+/// Longest nick name, in characters.
+pub const NICK_NAME_CHARS_MAX: usize = 128;
+/// Highest value that a conference's own limits may be set to, so that one conference cannot claim a machine.
+pub const CONFIGURED_COUNT_MAX: u32 = 10_000;
