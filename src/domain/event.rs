@@ -154,7 +154,7 @@ pub enum Event {
         /// The app's own data about the member.
         #[serde(default, skip_serializing_if = "Map::is_empty")]
         ext: Map<String, Value>,
-        /// The ticket that a guest came with: a kick ends that ticket.
+        /// The ticket that a guest came with: a decision about the guest holds for that ticket.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         guest_ticket: Option<TicketId>,
     },
@@ -165,10 +165,21 @@ pub enum Event {
         /// Why.
         reason: ExitReason,
     },
-    /// A member's role was set. Caps every later join of that user.
+    /// An ADMIN or the app removed a user: its older tickets are void, and its password opens nothing.
+    UserKicked {
+        /// Who, inside or not.
+        user: UserName,
+        /// The ticket that a guest came with, which is void too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest_ticket: Option<TicketId>,
+    },
+    /// A user's role was set. Caps every later join of that user.
     RoleChanged {
-        /// Whose.
-        member: MemberId,
+        /// Whose, inside or not.
+        user: UserName,
+        /// The ticket that a guest came with, which gives no more from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest_ticket: Option<TicketId>,
         /// From now on.
         role: Role,
     },
@@ -207,6 +218,13 @@ pub enum Event {
         /// The stream.
         stream: StreamId,
         /// What was known at that moment.
+        format: MediaFormat,
+    },
+    /// What flows is no longer what it was.
+    MediaChanged {
+        /// The stream.
+        stream: StreamId,
+        /// What flows now.
         format: MediaFormat,
     },
     /// Another socket of the same member took over; viewers noticed a gap at most.

@@ -1,1 +1,383 @@
-//! Tickets.
+//! The three JWTs: a user token speaks for a user of an app, a ticket lets into one conference, a member token
+//! speaks for one stay in one conference.
+//!
+//! All are HS256 and nothing else. Each verifier has a key of its own and demands its own `typ` claim, so that no token
+//! passes for another. Expiry is checked here, against the caller's `now`.
+
+use hkdf::Hkdf;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::id::{AppId, ConferenceId, MemberId, Seq, TicketId, Timestamp, UserName};
+use super::media_url::MediaKey;
+use super::refusal::{Reason, Refusal};
+use super::role::Role;
+
+/// How far ahead a user token may expire (contract, section Who is calling).
+pub const USER_TOKEN_TTL_SECS_MAX: u64 = 24 * 3600;
+/// How far the clock of an app's backend may be off; our own tokens get none.
+pub const USER_TOKEN_LEEWAY_SECS: u64 = 60;
+/// Longest token that is looked at. A ticket with the longest names has about 900 characters.
+pub const TOKEN_CHARS_MAX: usize = 4096;
+
+/// A user of an app, as its backend vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserClaims {
+    /// Whose user.
+    pub app: AppId,
+    /// Who.
+    pub user: UserName,
+    /// May create conferences.
+    pub can_create: bool,
+}
+
+/// What a ticket says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketClaims {
+    /// This very ticket.
+    pub id: TicketId,
+    /// The conference's app.
+    pub app: AppId,
+    /// The one conference that it opens.
+    pub conference: ConferenceId,
+    /// Whom it lets in; `None` lets anybody in, as a guest.
+    pub user: Option<UserName>,
+    /// The highest role that it gives.
+    pub role: Role,
+    /// The conference's newest event when it was issued.
+    pub seq: Seq,
+    /// When it stops opening, in whole seconds.
+    pub expires_at: Timestamp,
+}
+
+/// What a member token says. The role is not in it: it is read live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberClaims {
+    /// The conference's app.
+    pub app: AppId,
+    /// Where.
+    pub conference: ConferenceId,
+    /// Who.
+    pub member: MemberId,
+    /// Which of its stays.
+    pub epoch: Seq,
+    /// When it stops speaking, whatever happens.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserJwt {
+    iss: AppId,
+    sub: UserName,
+    exp: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    can: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    typ: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TicketJwt {
+    typ: String,
+    iss: AppId,
+    jti: TicketId,
+    confr: ConferenceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<UserName>,
+    role: Role,
+    seq: Seq,
+    exp: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MemberJwt {
+    typ: String,
+    iss: AppId,
+    confr: ConferenceId,
+    sub: MemberId,
+    epoch: Seq,
+    exp: u64,
+}
+
+/// What a token says of itself, before anything in it can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimedKind {
+    /// A user token of the app named.
+    User(AppId),
+    /// A ticket.
+    Ticket,
+    /// A member token.
+    Member,
+}
+
+/// Reads what kind of token this claims to be, so that the caller can pick the verifier. Proves nothing.
+pub fn claimed_kind(token: &str) -> Option<ClaimedKind> {
+    #[derive(Deserialize)]
+    struct Claimed {
+        typ: Option<String>,
+        iss: AppId,
+    }
+    if token.len() > TOKEN_CHARS_MAX {
+        return None;
+    }
+    let claimed: Claimed = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+    match claimed.typ.as_deref() {
+        None | Some("user") => Some(ClaimedKind::User(claimed.iss)),
+        Some("ticket") => Some(ClaimedKind::Ticket),
+        Some("member") => Some(ClaimedKind::Member),
+        Some(_) => None,
+    }
+}
+
+fn sign<T: Serialize>(key: &[u8], claims: &T) -> Option<String> {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key)).ok()
+}
+
+fn verify<T: DeserializeOwned>(key: &[u8], token: &str) -> Option<T> {
+    if token.len() > TOKEN_CHARS_MAX {
+        return None;
+    }
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    decode(token, &DecodingKey::from_secret(key), &validation).ok().map(|data| data.claims)
+}
+
+/// Mints the user token that an app's backend could mint itself. `None` never happens for valid claims.
+pub fn mint_user_token(secret: &str, claims: &UserClaims, expires_at: Timestamp) -> Option<String> {
+    let can = if claims.can_create { vec!["create".to_owned()] } else { Vec::new() };
+    let (iss, sub) = (claims.app.clone(), claims.user.clone());
+    sign(
+        secret.as_bytes(),
+        &UserJwt { iss, sub, exp: expires_at.as_secs(), can, typ: Some("user".to_owned()) },
+    )
+}
+
+/// Verifies a user token against one of the app's secrets (its text).
+pub fn verify_user_token(secret: &str, token: &str, now: Timestamp) -> Result<UserClaims, Refusal> {
+    let unauthenticated = |detail: &'static str| Reason::Unauthenticated.because(detail);
+    let jwt: UserJwt = verify(secret.as_bytes(), token).ok_or_else(|| {
+        unauthenticated("the user token is not a valid HS256 JWT of this app with iss, sub and exp")
+    })?;
+    if jwt.typ.is_some_and(|typ| typ != "user") {
+        return Err(unauthenticated("this token is not a user token"));
+    }
+    let now = now.as_secs();
+    if now >= jwt.exp.saturating_add(USER_TOKEN_LEEWAY_SECS) {
+        return Err(unauthenticated("the user token has expired; the app's backend can issue a new one"));
+    }
+    if jwt.exp > now + USER_TOKEN_TTL_SECS_MAX + USER_TOKEN_LEEWAY_SECS {
+        return Err(unauthenticated("the user token's exp is more than 24 hours ahead"));
+    }
+    Ok(UserClaims { app: jwt.iss, user: jwt.sub, can_create: jwt.can.iter().any(|right| right == "create") })
+}
+
+/// The gateway's own keys, one per purpose, all derived from one master key.
+#[derive(Clone)]
+pub struct TokenKeys {
+    ticket: [u8; 32],
+    member: [u8; 32],
+    /// For the tokens in media URLs.
+    pub media: MediaKey,
+}
+
+impl TokenKeys {
+    /// Derives the keys by HKDF-SHA256 (RFC 5869).
+    pub fn derive(master: &[u8; 32]) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(None, master);
+        let key = |purpose: &str| {
+            let mut bytes = [0; 32];
+            #[expect(clippy::expect_used, reason = "HKDF-SHA256 yields up to 8160 bytes")]
+            hkdf.expand(purpose.as_bytes(), &mut bytes).expect("32 bytes are within what HKDF yields");
+            bytes
+        };
+        Self {
+            ticket: key("tidegate ticket v1"),
+            member: key("tidegate member token v1"),
+            media: MediaKey::new(key("tidegate media url v1")),
+        }
+    }
+
+    /// The text of a ticket. `None` never happens for valid claims.
+    pub fn mint_ticket(&self, claims: &TicketClaims) -> Option<String> {
+        let claims = claims.clone();
+        sign(
+            &self.ticket,
+            &TicketJwt {
+                typ: "ticket".to_owned(),
+                iss: claims.app,
+                jti: claims.id,
+                confr: claims.conference,
+                sub: claims.user,
+                role: claims.role,
+                seq: claims.seq,
+                exp: claims.expires_at.as_secs(),
+            },
+        )
+    }
+
+    /// What a ticket says, if it is ours and in time. Whether it still opens is the conference's to say.
+    pub fn verify_ticket(&self, token: &str, now: Timestamp) -> Result<TicketClaims, Refusal> {
+        let jwt: TicketJwt =
+            verify(&self.ticket, token).filter(|jwt: &TicketJwt| jwt.typ == "ticket").ok_or_else(|| {
+                Reason::TicketInvalid.because("the ticket was not issued by this gateway, or was changed")
+            })?;
+        if now.as_secs() >= jwt.exp {
+            return Err(Reason::TicketExpired.because("the ticket has expired; ask for a new one"));
+        }
+        Ok(TicketClaims {
+            id: jwt.jti,
+            app: jwt.iss,
+            conference: jwt.confr,
+            user: jwt.sub,
+            role: jwt.role,
+            seq: jwt.seq,
+            expires_at: Timestamp(jwt.exp.saturating_mul(1000)),
+        })
+    }
+
+    /// The text of a member token. `None` never happens for valid claims.
+    pub fn mint_member_token(&self, claims: &MemberClaims) -> Option<String> {
+        let claims = claims.clone();
+        sign(
+            &self.member,
+            &MemberJwt {
+                typ: "member".to_owned(),
+                iss: claims.app,
+                confr: claims.conference,
+                sub: claims.member,
+                epoch: claims.epoch,
+                exp: claims.expires_at.as_secs(),
+            },
+        )
+    }
+
+    /// What a member token says, if it is ours and in time. Whether the member is still inside is the conference's to say.
+    pub fn verify_member_token(&self, token: &str, now: Timestamp) -> Result<MemberClaims, Refusal> {
+        let jwt: MemberJwt =
+            verify(&self.member, token).filter(|jwt: &MemberJwt| jwt.typ == "member").ok_or_else(|| {
+                Reason::Unauthenticated.because("the member token was not issued by this gateway")
+            })?;
+        if now.as_secs() >= jwt.exp {
+            return Err(Reason::Unauthenticated.because("the member token has expired; join again"));
+        }
+        Ok(MemberClaims {
+            app: jwt.iss,
+            conference: jwt.confr,
+            member: jwt.sub,
+            epoch: jwt.epoch,
+            expires_at: Timestamp(jwt.exp.saturating_mul(1000)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_900_000_000_000);
+
+    fn user() -> UserClaims {
+        UserClaims {
+            app: AppId::parse("app1").unwrap(),
+            user: UserName::parse("张三").unwrap(),
+            can_create: true,
+        }
+    }
+
+    fn ticket() -> TicketClaims {
+        TicketClaims {
+            id: TicketId::from_random([1; 10]),
+            app: AppId::parse("app1").unwrap(),
+            conference: ConferenceId::from_random([2; 10]),
+            user: None,
+            role: Role::Talker,
+            seq: Seq(17),
+            expires_at: NOW.plus_ms(60_000),
+        }
+    }
+
+    fn member() -> MemberClaims {
+        MemberClaims {
+            app: AppId::parse("app1").unwrap(),
+            conference: ConferenceId::from_random([2; 10]),
+            member: MemberId::from_random([3; 10]),
+            epoch: Seq(4),
+            expires_at: NOW.plus_ms(60_000),
+        }
+    }
+
+    #[test]
+    fn tokens_say_what_was_minted() {
+        let keys = TokenKeys::derive(&[1; 32]);
+        let token = keys.mint_ticket(&ticket()).unwrap();
+        assert_eq!(claimed_kind(&token), Some(ClaimedKind::Ticket));
+        assert_eq!(keys.verify_ticket(&token, NOW), Ok(ticket()));
+        let token = keys.mint_member_token(&member()).unwrap();
+        assert_eq!(claimed_kind(&token), Some(ClaimedKind::Member));
+        assert_eq!(keys.verify_member_token(&token, NOW), Ok(member()));
+        let token = mint_user_token("s3cret", &user(), NOW.plus_ms(1000)).unwrap();
+        assert_eq!(claimed_kind(&token), Some(ClaimedKind::User(user().app)));
+        assert_eq!(verify_user_token("s3cret", &token, NOW), Ok(user()));
+    }
+
+    #[test]
+    fn no_token_passes_for_another() {
+        let keys = TokenKeys::derive(&[1; 32]);
+        let a_ticket = keys.mint_ticket(&ticket()).unwrap();
+        let a_member = keys.mint_member_token(&member()).unwrap();
+        let a_user = mint_user_token("s3cret", &user(), NOW.plus_ms(1000)).unwrap();
+        assert_eq!(keys.verify_ticket(&a_member, NOW).unwrap_err().reason, Reason::TicketInvalid);
+        assert_eq!(keys.verify_ticket(&a_user, NOW).unwrap_err().reason, Reason::TicketInvalid);
+        assert_eq!(keys.verify_member_token(&a_ticket, NOW).unwrap_err().reason, Reason::Unauthenticated);
+        assert_eq!(verify_user_token("s3cret", &a_ticket, NOW).unwrap_err().reason, Reason::Unauthenticated);
+        assert_eq!(verify_user_token("other", &a_user, NOW).unwrap_err().reason, Reason::Unauthenticated);
+        let strangers = TokenKeys::derive(&[2; 32]);
+        assert_eq!(strangers.verify_ticket(&a_ticket, NOW).unwrap_err().reason, Reason::TicketInvalid);
+    }
+
+    #[test]
+    fn the_same_key_and_another_typ_is_refused() {
+        let keys = TokenKeys::derive(&[1; 32]);
+        let mut header = Header::new(Algorithm::HS256);
+        let claims = serde_json::json!({"typ": "member", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
+        let forged = encode(&header, &claims, &EncodingKey::from_secret(&keys.ticket)).unwrap();
+        assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
+        header.alg = Algorithm::HS512;
+        let claims = serde_json::json!({"typ": "ticket", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
+        let forged = encode(&header, &claims, &EncodingKey::from_secret(&keys.ticket)).unwrap();
+        assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
+    }
+
+    #[test]
+    fn expiry_is_judged_by_the_callers_clock() {
+        let keys = TokenKeys::derive(&[1; 32]);
+        let token = keys.mint_ticket(&ticket()).unwrap();
+        let late = keys.verify_ticket(&token, ticket().expires_at);
+        assert_eq!(late.unwrap_err().reason, Reason::TicketExpired);
+        let exp = NOW.plus_ms(1000);
+        let token = mint_user_token("s3cret", &user(), exp).unwrap();
+        let leeway_ms = USER_TOKEN_LEEWAY_SECS * 1000;
+        assert!(verify_user_token("s3cret", &token, exp.plus_ms(leeway_ms - 1000)).is_ok());
+        assert!(verify_user_token("s3cret", &token, exp.plus_ms(leeway_ms)).is_err());
+        let far =
+            mint_user_token("s3cret", &user(), NOW.plus_ms((USER_TOKEN_TTL_SECS_MAX + 120) * 1000)).unwrap();
+        assert!(verify_user_token("s3cret", &far, NOW).is_err());
+    }
+
+    #[test]
+    fn every_changed_character_is_refused() {
+        let keys = TokenKeys::derive(&[1; 32]);
+        let token = keys.mint_ticket(&ticket()).unwrap();
+        for at in 0..token.len() {
+            assert!(keys.verify_ticket(&token[..at], NOW).is_err());
+            let mut forged = token.clone().into_bytes();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            assert!(keys.verify_ticket(std::str::from_utf8(&forged).unwrap(), NOW).is_err(), "at {at}");
+        }
+        assert!(keys.verify_ticket(&"A.".repeat(5000), NOW).is_err());
+    }
+}

@@ -1,0 +1,320 @@
+//! Commands into events, or into a refusal.
+
+use super::command::{Actor, Admission, Command, Join, Subject};
+use super::standing::Admitted;
+use super::{Conference, Member, Stream};
+use crate::domain::event::{Event, ExitReason, StreamEnd, StreamKind};
+use crate::domain::id::{MemberId, StreamId, UserName};
+use crate::domain::limits::{MEMBER_NAMES_MAX, STREAMS_PER_MEMBER_MAX};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::role::Role;
+
+type Decision = Result<Vec<Event>, Refusal>;
+
+/// The events that `command` leads to, none if it changes nothing. The caller records all of them or none.
+pub fn decide(conference: &Conference, command: &Command) -> Decision {
+    if conference.is_ended() {
+        return Err(Reason::ConferenceClosed.because("the conference has ended"));
+    }
+    match command {
+        Command::Join(join) => conference.decide_join(join),
+        Command::Leave { subject, reason } => {
+            let member = conference.subject(subject)?;
+            Ok(conference.exit(member, *reason, StreamEnd::OwnerGone))
+        }
+        Command::Kick { by, users } => {
+            conference.require_admin(by)?;
+            conference.decide_kick(users)
+        }
+        Command::SetRoles { by, users, role } => {
+            conference.require_admin(by)?;
+            conference.decide_roles(users, *role)
+        }
+        Command::IssueTicket { by, user } => {
+            conference.require_admin(by)?;
+            let barred = user.iter().filter(|user| conference.is_barred(user));
+            Ok(barred.map(|user| Event::UserReadmitted { user: user.clone() }).collect())
+        }
+        Command::DeclareStream { subject, rtc_id, kind, video_off, audio_off } => {
+            let member = conference.subject(subject)?;
+            let stream = StreamId::new(rtc_id, &member.id);
+            if conference.streams.contains_key(&stream) && member.role.may_publish() {
+                return Ok(Vec::new());
+            }
+            conference.check_stream_place(member, *kind, *video_off)?;
+            Ok(vec![Event::StreamDeclared {
+                stream,
+                member: member.id.clone(),
+                rtc_id: rtc_id.clone(),
+                kind: *kind,
+                video_off: *video_off,
+                audio_off: *audio_off,
+            }])
+        }
+        Command::UndeclareStream { by, stream } => conference.decide_undeclare(by, stream),
+        Command::MediaFlows { stream, format, replaced } => {
+            let Some(declared) = conference.streams.get(stream) else { return Ok(Vec::new()) };
+            let stream = stream.clone();
+            let Some(live) = &declared.live else {
+                return Ok(vec![Event::MediaStarted { stream, format: format.clone() }]);
+            };
+            let mut events = Vec::new();
+            if *replaced {
+                events.push(Event::PublisherReplaced { stream: stream.clone() });
+            }
+            if live != format {
+                events.push(Event::MediaChanged { stream, format: format.clone() });
+            }
+            Ok(events)
+        }
+        Command::MediaEnds { stream, reason } => {
+            let live = conference.streams.get(stream).is_some_and(|stream| stream.live.is_some());
+            Ok(if live {
+                vec![Event::MediaStopped { stream: stream.clone(), reason: *reason }]
+            } else {
+                Vec::new()
+            })
+        }
+        Command::End { by } => {
+            conference.require_admin(by)?;
+            let members = conference.members.values();
+            let exits = members.flat_map(|member| {
+                conference.exit(member, ExitReason::ConferenceClosed, StreamEnd::ConferenceClosed)
+            });
+            Ok(exits.chain([Event::ConferenceEnded {}]).collect())
+        }
+    }
+}
+
+impl Conference {
+    /// The member that `subject` is now.
+    pub fn subject(&self, subject: &Subject) -> Result<&Member, Refusal> {
+        match subject {
+            Subject::Member { id, epoch } => {
+                self.members.get(id).filter(|member| member.epoch == *epoch).ok_or_else(|| {
+                    Reason::MemberGone.because("this member is no longer in the conference; join again")
+                })
+            }
+            Subject::User(user) => self.member_of(user).ok_or_else(|| {
+                if self.is_barred(user) {
+                    Reason::MemberGone.because(format!("{user} was removed from this conference"))
+                } else {
+                    Reason::NotFound
+                        .because(format!("{user} is not a member of this conference; let it join first"))
+                }
+            }),
+        }
+    }
+
+    /// Refuses whoever may not run this conference.
+    pub fn require_admin(&self, actor: &Actor) -> Result<(), Refusal> {
+        let role = match actor {
+            Actor::App => return Ok(()),
+            Actor::Member(subject) => self.subject(subject)?.role,
+            Actor::Ticket(ticket) => self.ticket_authority(ticket)?,
+        };
+        if role == Role::Admin {
+            Ok(())
+        } else {
+            Err(Reason::NotAllowed.because("only an ADMIN or the app may do this"))
+        }
+    }
+
+    /// The role that a ticket speaks with outside of a join. One without a user was made for the backend that
+    /// created the conference, and is no member's.
+    fn ticket_authority(&self, ticket: &crate::domain::ticket::TicketClaims) -> Result<Role, Refusal> {
+        let admitted = self.admit_ticket(ticket, None)?;
+        Ok(if ticket.user.is_some() { admitted.role } else { ticket.role })
+    }
+
+    fn admit(&self, admission: &Admission) -> Result<Admitted, Refusal> {
+        match admission {
+            Admission::Ticket { ticket, shown_by } => self.admit_ticket(ticket, shown_by.as_ref()),
+            Admission::Password { user, verified } => {
+                if *verified != self.settings.password {
+                    return Err(Reason::WrongPassword.because("the password does not match"));
+                }
+                self.admit_user(user)
+            }
+            Admission::App { user } => {
+                let admitted = self.admit_user(user);
+                admitted.or_else(|_| {
+                    Ok(Admitted { user: Some(user.clone()), role: self.settings.mem_default_role })
+                })
+            }
+        }
+    }
+
+    fn decide_join(&self, join: &Join) -> Decision {
+        if join.mini_program && !self.settings.support_wechat_mini_program {
+            return Err(Reason::ClientNotSupported
+                .because("this conference was created with supportWechatMiniProgram false"));
+        }
+        let Admitted { user, role } = self.admit(&join.admission)?;
+        let guest_ticket = match (&user, &join.admission) {
+            (None, Admission::Ticket { ticket, .. }) => Some(ticket.id.clone()),
+            _ => None,
+        };
+        let user = user.unwrap_or_else(|| self.next_guest());
+        let former = self.member_of(&user);
+        self.check_member_place(role, former)?;
+        let mut events = Vec::new();
+        if matches!(join.admission, Admission::App { .. }) && self.is_barred(&user) {
+            events.push(Event::UserReadmitted { user: user.clone() });
+        }
+        if let Some(former) = former {
+            events.extend(self.exit(former, ExitReason::OtherDevice, StreamEnd::OwnerGone));
+        }
+        events.push(Event::MemberJoined {
+            member: join.member.clone(),
+            user,
+            role,
+            nick_name: join.nick_name.clone(),
+            ext: join.ext.clone(),
+            guest_ticket,
+        });
+        Ok(events)
+    }
+
+    fn next_guest(&self) -> UserName {
+        let mut number = self.guest_count + 1;
+        while self.users.contains_key(&UserName::guest(number)) {
+            number += 1;
+        }
+        UserName::guest(number)
+    }
+
+    /// Refuses a join where there is no place, counting the place that `former` leaves.
+    fn check_member_place(&self, role: Role, former: Option<&Member>) -> Result<(), Refusal> {
+        let limits = self.settings.limits;
+        let freed =
+            |counts: bool| u32::from(former.is_some_and(|former| former.role.may_publish() == counts));
+        if role.may_publish() {
+            if self.talker_count() - freed(true) >= limits.max_talker_count {
+                return Err(talkers_full(limits.max_talker_count));
+            }
+        } else if self.audience_count() - freed(false) >= limits.max_audience_count {
+            return Err(Reason::MembersFull
+                .because(format!("all {} places for AUDIENCE are taken", limits.max_audience_count)));
+        }
+        Ok(())
+    }
+
+    /// The stops of all streams of `member`, then its exit.
+    fn exit(&self, member: &Member, reason: ExitReason, streams: StreamEnd) -> Vec<Event> {
+        let mut events = self.end_streams(&member.id, streams);
+        events.push(Event::MemberExited { member: member.id.clone(), reason });
+        events
+    }
+
+    fn end_streams(&self, owner: &MemberId, reason: StreamEnd) -> Vec<Event> {
+        let owned = self.streams.values().filter(|stream| stream.owner == *owner);
+        owned.flat_map(|stream| end_stream(stream, reason)).collect()
+    }
+
+    fn decide_kick(&self, users: &[UserName]) -> Decision {
+        let users = distinct(users)?;
+        Ok(users
+            .into_iter()
+            .flat_map(|user| {
+                let member = self.member_of(user);
+                let guest_ticket = member.and_then(|member| member.guest_ticket.clone());
+                let mut events = vec![Event::UserKicked { user: user.clone(), guest_ticket }];
+                events.extend(
+                    member
+                        .map(|member| self.exit(member, ExitReason::Kicked, StreamEnd::OwnerGone))
+                        .unwrap_or_default(),
+                );
+                events
+            })
+            .collect())
+    }
+
+    fn decide_roles(&self, users: &[UserName], role: Role) -> Decision {
+        let users = distinct(users)?;
+        let promoted = users
+            .iter()
+            .filter_map(|user| self.member_of(user))
+            .filter(|member| role.may_publish() && !member.role.may_publish())
+            .count();
+        let limit = self.settings.limits.max_talker_count;
+        if promoted > 0 && self.talker_count() as usize + promoted > limit as usize {
+            return Err(talkers_full(limit));
+        }
+        let mut events = Vec::new();
+        for user in users {
+            let member = self.member_of(user);
+            if let Some(member) = member.filter(|_| !role.may_publish()) {
+                events.extend(self.end_streams(&member.id, StreamEnd::OwnerDemoted));
+            }
+            let guest_ticket = member.and_then(|member| member.guest_ticket.clone());
+            events.push(Event::RoleChanged { user: user.clone(), guest_ticket, role });
+        }
+        Ok(events)
+    }
+
+    fn check_stream_place(&self, member: &Member, kind: StreamKind, video_off: bool) -> Result<(), Refusal> {
+        if !member.role.may_publish() {
+            return Err(Reason::NotAllowed
+                .because("an AUDIENCE member does not publish; an ADMIN can raise its role"));
+        }
+        if self.streams.values().filter(|stream| stream.owner == member.id).count() >= STREAMS_PER_MEMBER_MAX
+        {
+            return Err(Reason::InvalidRequest.because(format!(
+                "a member has at most {STREAMS_PER_MEMBER_MAX} streams; delete one first"
+            )));
+        }
+        let limits = self.settings.limits;
+        if kind == StreamKind::Desktop && self.desktop_count() >= limits.max_pub_desktop_count {
+            return Err(Reason::DesktopsFull
+                .because(format!("all {} places for desktops are taken", limits.max_pub_desktop_count)));
+        }
+        if !video_off && self.video_count() >= limits.max_video_count {
+            return Err(Reason::VideosFull.because(format!(
+                "all {} places for video are taken; voff 1 declares a stream without video",
+                limits.max_video_count
+            )));
+        }
+        Ok(())
+    }
+
+    fn decide_undeclare(&self, by: &Actor, stream: &StreamId) -> Decision {
+        let known = self.streams.get(stream);
+        let owner = match by {
+            Actor::Member(subject) => {
+                let member = self.subject(subject)?;
+                known.is_some_and(|stream| stream.owner == member.id)
+            }
+            Actor::App | Actor::Ticket(_) => false,
+        };
+        if !owner {
+            self.require_admin(by)?;
+        }
+        let stream = known
+            .ok_or_else(|| Reason::StreamNotFound.because(format!("there is no stream {stream} here")))?;
+        Ok(end_stream(stream, StreamEnd::Deleted))
+    }
+}
+
+fn end_stream(stream: &Stream, reason: StreamEnd) -> Vec<Event> {
+    let mut events = Vec::new();
+    if stream.live.is_some() {
+        events.push(Event::MediaStopped { stream: stream.id.clone(), reason });
+    }
+    events.push(Event::StreamUndeclared { stream: stream.id.clone(), reason });
+    events
+}
+
+fn talkers_full(limit: u32) -> Refusal {
+    Reason::TalkersFull.because(format!("all {limit} places for talkers are taken"))
+}
+
+/// The names without repeats, in a fixed order.
+fn distinct(users: &[UserName]) -> Result<std::collections::BTreeSet<&UserName>, Refusal> {
+    if users.len() > MEMBER_NAMES_MAX {
+        return Err(
+            Reason::InvalidRequest.because(format!("memberNames holds at most {MEMBER_NAMES_MAX} names"))
+        );
+    }
+    Ok(users.iter().collect())
+}

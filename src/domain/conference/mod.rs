@@ -1,0 +1,318 @@
+//! The conference: its state, and how an event changes it.
+//!
+//! Three kinds of method. *Readers* (`member`, `media_right`, `admit_ticket` …) ask the state. [`decide`] turns a command
+//! into events without changing anything. [`Conference::record`] and [`Conference::replay`] fold events in; they are the
+//! only ones that change the state, and they never refuse: what was decided once holds.
+
+mod command;
+mod decide;
+mod media;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use command::{Actor, Admission, Command, Join, Subject};
+pub use decide::decide;
+pub use standing::Admitted;
+use standing::Standings;
+
+use super::event::{Event, MediaFormat, Recorded, StreamKind};
+use super::id::{AppId, ConferenceId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+use super::limits::Limits;
+use super::password::PasswordHash;
+use super::role::Role;
+
+/// Presets of limits and of the highest role that a password admits to, by the numbers that emedia clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum ConferenceKind {
+    /// An ordinary call.
+    #[default]
+    Communication = 10,
+    /// A large call.
+    CommunicationMix = 11,
+    /// A few speakers and a large audience.
+    Live = 12,
+}
+
+impl ConferenceKind {
+    /// The highest role a password admits to, where the creator names none.
+    pub fn mem_default_role(self) -> Role {
+        match self {
+            Self::Communication | Self::CommunicationMix => Role::Talker,
+            Self::Live => Role::Audience,
+        }
+    }
+
+    /// This kind's limits, given those of an ordinary call: a large call has thirty talkers in the product that
+    /// clients know.
+    #[must_use]
+    pub fn limits(self, ordinary: Limits) -> Limits {
+        match self {
+            Self::Communication | Self::Live => ordinary,
+            Self::CommunicationMix => {
+                Limits { max_talker_count: ordinary.max_talker_count.max(30), ..ordinary }
+            }
+        }
+    }
+}
+
+impl From<ConferenceKind> for u8 {
+    fn from(kind: ConferenceKind) -> Self {
+        kind as Self
+    }
+}
+
+impl TryFrom<u8> for ConferenceKind {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            10 => Ok(Self::Communication),
+            11 => Ok(Self::CommunicationMix),
+            12 => Ok(Self::Live),
+            _ => Err("a conference type is 10 (COMMUNICATION), 11 (COMMUNICATION_MIX) or 12 (LIVE)"),
+        }
+    }
+}
+
+/// What a conference is created with: the content of its first event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Created {
+    /// Its id.
+    pub id: ConferenceId,
+    /// The app that it belongs to.
+    pub app: AppId,
+    /// Which preset it was made from.
+    pub kind: ConferenceKind,
+    /// What a password join must know; `None` lets every user of the app in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordHash>,
+    /// Recording was asked for.
+    #[serde(default)]
+    pub rec: bool,
+    /// One merged recording was asked for.
+    #[serde(default)]
+    pub rec_merge: bool,
+    /// Places.
+    pub limits: Limits,
+    /// The highest role that a password, or a ticket without a user, admits to.
+    pub mem_default_role: Role,
+    /// Whether mini programs may join.
+    pub support_wechat_mini_program: bool,
+    /// The app's own data.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// Who asked for it, if a user did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<UserName>,
+}
+
+/// Whether a conference goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Phase {
+    /// It takes commands.
+    Open,
+    /// It takes none, for good.
+    Ended {
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+/// A user inside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Its id, new at each join.
+    pub id: MemberId,
+    /// Whose it is.
+    pub user: UserName,
+    /// What it may do now.
+    pub role: Role,
+    /// The event that let it in.
+    pub epoch: Seq,
+    /// What others see beside the user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nick_name: Option<String>,
+    /// The app's own data about it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub ext: Map<String, Value>,
+    /// When it joined.
+    pub joined_at: Timestamp,
+    /// The ticket a guest came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ticket: Option<TicketId>,
+}
+
+/// A declared stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stream {
+    /// Its id.
+    pub id: StreamId,
+    /// The owner's name for it.
+    pub rtc_id: RtcId,
+    /// Who may publish it.
+    pub owner: MemberId,
+    /// Camera or desktop.
+    pub kind: StreamKind,
+    /// Declared without pictures.
+    pub video_off: bool,
+    /// Declared without sound.
+    pub audio_off: bool,
+    /// The event that declared it.
+    pub declared: Seq,
+    /// What flows, while media flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<MediaFormat>,
+}
+
+/// A conference as it stands after the event numbered `seq`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conference {
+    /// What it was created with.
+    pub settings: Created,
+    /// When.
+    pub created_at: Timestamp,
+    /// The number of the last event folded in.
+    pub seq: Seq,
+    /// Whether it goes on.
+    pub phase: Phase,
+    /// Everyone inside.
+    pub members: BTreeMap<MemberId, Member>,
+    /// Every declared stream.
+    pub streams: BTreeMap<StreamId, Stream>,
+    /// Members by user; a user is inside at most once.
+    users: BTreeMap<UserName, MemberId>,
+    /// How many of those inside may publish.
+    talker_count: u32,
+    /// Decisions about users that outlive their membership.
+    standings: Standings,
+    /// Guests so far: the next one gets a number that none had.
+    guest_count: u64,
+}
+
+impl Conference {
+    /// The conference that begins with `created`, before its first event is folded in.
+    fn blank(created: Created, at: Timestamp) -> Self {
+        Self {
+            settings: created,
+            created_at: at,
+            seq: Seq(0),
+            phase: Phase::Open,
+            members: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            users: BTreeMap::new(),
+            talker_count: 0,
+            standings: Standings::default(),
+            guest_count: 0,
+        }
+    }
+
+    /// Begins a log: the conference and its first event.
+    pub fn create(created: Created, at: Timestamp) -> (Self, Recorded) {
+        let mut conference = Self::blank(created.clone(), at);
+        let first = conference.record(Event::ConferenceCreated(Box::new(created)), at);
+        (conference, first)
+    }
+
+    /// The conference after the first event of a log; `None` if that is not a creation.
+    pub fn found(first: &Recorded) -> Option<Self> {
+        let Event::ConferenceCreated(created) = &first.event else { return None };
+        let mut conference = Self::blank((**created).clone(), first.at);
+        conference.replay(first);
+        Some(conference)
+    }
+
+    /// Numbers a decided event and folds it in.
+    pub fn record(&mut self, event: Event, at: Timestamp) -> Recorded {
+        let recorded = Recorded { seq: self.seq.next(), at, event };
+        self.replay(&recorded);
+        recorded
+    }
+
+    /// Folds in the next event of the log.
+    pub fn replay(&mut self, recorded: &Recorded) {
+        self.seq = recorded.seq;
+        match &recorded.event {
+            Event::ConferenceCreated(_) => {}
+            Event::MemberJoined { member, user, role, nick_name, ext, guest_ticket } => {
+                self.guest_count += u64::from(guest_ticket.is_some());
+                self.talker_count += u32::from(role.may_publish());
+                self.users.insert(user.clone(), member.clone());
+                self.members.insert(
+                    member.clone(),
+                    Member {
+                        id: member.clone(),
+                        user: user.clone(),
+                        role: *role,
+                        epoch: recorded.seq,
+                        nick_name: nick_name.clone(),
+                        ext: ext.clone(),
+                        joined_at: recorded.at,
+                        guest_ticket: guest_ticket.clone(),
+                    },
+                );
+            }
+            Event::MemberExited { member, .. } => {
+                if let Some(gone) = self.members.remove(member) {
+                    self.talker_count -= u32::from(gone.role.may_publish());
+                    self.users.remove(&gone.user);
+                }
+            }
+            Event::UserKicked { user, guest_ticket } => {
+                self.standings.kick(user, guest_ticket.as_ref(), recorded.seq);
+            }
+            Event::UserReadmitted { user } => self.standings.readmit(user),
+            Event::RoleChanged { user, guest_ticket, role } => {
+                self.standings.grant(user, guest_ticket.as_ref(), *role, recorded.seq);
+                if let Some(member) = self.users.get(user).and_then(|id| self.members.get_mut(id)) {
+                    self.talker_count -= u32::from(member.role.may_publish());
+                    self.talker_count += u32::from(role.may_publish());
+                    member.role = *role;
+                }
+            }
+            Event::ConferenceEnded {} => self.phase = Phase::Ended { at: recorded.at },
+            Event::StreamDeclared { .. }
+            | Event::StreamUndeclared { .. }
+            | Event::MediaStarted { .. }
+            | Event::MediaChanged { .. }
+            | Event::PublisherReplaced { .. }
+            | Event::MediaStopped { .. } => self.replay_stream(recorded),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ConferenceId {
+        &self.settings.id
+    }
+
+    /// The member that `user` is, if inside.
+    pub fn member_of(&self, user: &UserName) -> Option<&Member> {
+        self.members.get(self.users.get(user)?)
+    }
+
+    /// Members who may publish, ADMINs included.
+    pub fn talker_count(&self) -> u32 {
+        self.talker_count
+    }
+
+    /// Members who only watch.
+    pub fn audience_count(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX) - self.talker_count
+    }
+
+    /// Whether nothing can happen any more.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+}
