@@ -1,5 +1,6 @@
 //! Tidegate: conferences, tickets and roles directly on RTMP and FLV.
 
+pub mod conferences;
 pub mod domain;
 pub mod hub;
 pub mod media;

@@ -239,8 +239,12 @@ pub enum Event {
         /// Why.
         reason: StreamEnd,
     },
-    /// The last event of every log.
-    ConferenceEnded {},
+    /// The last event of every log. It ends every stay that was left.
+    ConferenceEnded {
+        /// Whose stay ended with it, with [`ExitReason::ConferenceClosed`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<MemberId>,
+    },
 }
 
 /// An event with its number and time.
@@ -266,6 +270,6 @@ pub struct Record {
 impl Record {
     /// Whether nothing can follow this record.
     pub fn ends_conference(&self) -> bool {
-        self.events.iter().any(|recorded| matches!(recorded.event, Event::ConferenceEnded {}))
+        self.events.iter().any(|recorded| matches!(recorded.event, Event::ConferenceEnded { .. }))
     }
 }

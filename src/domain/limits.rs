@@ -27,11 +27,22 @@ impl Default for Limits {
 pub const STANDINGS_MAX: usize = 10_000;
 /// Streams that one member may have declared at once: camera, desktop and a few to spare.
 pub const STREAMS_PER_MEMBER_MAX: usize = 8;
-/// Names in one kick or roles call: a whole LIVE conference fits.
-pub const MEMBER_NAMES_MAX: usize = 1000;
+/// Names in one kick or roles call: its events fit into one record even with the longest names.
+pub const MEMBER_NAMES_MAX: usize = 300;
 /// Largest `ext` or `metadata`, in bytes of JSON (contract, section Objects).
 pub const EXT_BYTES_MAX: usize = 2048;
 /// Longest nick name, in characters.
 pub const NICK_NAME_CHARS_MAX: usize = 128;
-/// Highest value that a conference's own limits may be set to, so that one conference cannot claim a machine.
-pub const CONFIGURED_COUNT_MAX: u32 = 10_000;
+/// Streams declared at once in one conference: bounds what its end has to undo in one record.
+pub const STREAMS_MAX: usize = 1000;
+
+impl Limits {
+    /// The highest values that a conference may be given, so that its end still fits into one record of any store
+    /// (half a mebibyte: 9 000 member ids and the stops of 1 000 streams).
+    pub const CEILING: Self = Self {
+        max_talker_count: 1000,
+        max_video_count: 1000,
+        max_audience_count: 8000,
+        max_pub_desktop_count: 100,
+    };
+}

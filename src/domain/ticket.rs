@@ -185,8 +185,8 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// Derives the keys by HKDF-SHA256 (RFC 5869).
-    pub fn derive(master: &[u8; 32]) -> Self {
+    /// Derives the keys by HKDF-SHA256 (RFC 5869) from at least 32 secret bytes.
+    pub fn derive(master: &[u8]) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, master);
         let key = |purpose: &str| {
             let mut bytes = [0; 32];

@@ -5,7 +5,7 @@ use super::standing::Admitted;
 use super::{Conference, Member, Stream};
 use crate::domain::event::{Event, ExitReason, StreamEnd, StreamKind};
 use crate::domain::id::{MemberId, StreamId, UserName};
-use crate::domain::limits::{MEMBER_NAMES_MAX, STREAMS_PER_MEMBER_MAX};
+use crate::domain::limits::{MEMBER_NAMES_MAX, STREAMS_MAX, STREAMS_PER_MEMBER_MAX};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Role;
 
@@ -77,11 +77,10 @@ pub fn decide(conference: &Conference, command: &Command) -> Decision {
         }
         Command::End { by } => {
             conference.require_admin(by)?;
-            let members = conference.members.values();
-            let exits = members.flat_map(|member| {
-                conference.exit(member, ExitReason::ConferenceClosed, StreamEnd::ConferenceClosed)
-            });
-            Ok(exits.chain([Event::ConferenceEnded {}]).collect())
+            let streams = conference.streams.values();
+            let stops = streams.flat_map(|stream| end_stream(stream, StreamEnd::ConferenceClosed));
+            let members = conference.members.keys().cloned().collect();
+            Ok(stops.chain([Event::ConferenceEnded { members }]).collect())
         }
     }
 }
@@ -263,6 +262,9 @@ impl Conference {
             return Err(Reason::InvalidRequest.because(format!(
                 "a member has at most {STREAMS_PER_MEMBER_MAX} streams; delete one first"
             )));
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            return Err(Reason::Overloaded.because(format!("a conference has at most {STREAMS_MAX} streams")));
         }
         let limits = self.settings.limits;
         if kind == StreamKind::Desktop && self.desktop_count() >= limits.max_pub_desktop_count {

@@ -281,7 +281,12 @@ impl Conference {
                     member.role = *role;
                 }
             }
-            Event::ConferenceEnded {} => self.phase = Phase::Ended { at: recorded.at },
+            Event::ConferenceEnded { .. } => {
+                self.phase = Phase::Ended { at: recorded.at };
+                self.members.clear();
+                self.users.clear();
+                self.talker_count = 0;
+            }
             Event::StreamDeclared { .. }
             | Event::StreamUndeclared { .. }
             | Event::MediaStarted { .. }

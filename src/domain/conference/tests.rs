@@ -532,7 +532,11 @@ fn check_pairs(log: &[Recorded]) {
             Event::PublisherReplaced { stream } | Event::MediaChanged { stream, .. } => {
                 assert!(live.contains(stream));
             }
-            Event::ConferenceEnded {} => ended = true,
+            Event::ConferenceEnded { members } => {
+                ended = true;
+                assert_eq!(members.iter().cloned().collect::<BTreeSet<_>>(), inside);
+                inside.clear();
+            }
             _ => {}
         }
     }

@@ -1,0 +1,312 @@
+//! One conference: its head, its durable state, and the one append that may be under way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::rooms::Rooms;
+use super::{Done, Watcher, refuse_append, snapshot_of, store_unavailable};
+use crate::domain::conference::decide;
+use crate::domain::{Command, Conference, Reason, Record, Recorded, Refusal, Seq, Timestamp};
+use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Store, StoreError};
+
+/// Commands of one conference that may wait for the disk. A whole LIVE conference joining at once fits several
+/// times; beyond it a caller is told to come again.
+const WAITING_MAX: usize = 4096;
+/// Commands in one record: shares one write among a storm, and keeps the record far below what a store accepts.
+const COMMANDS_PER_RECORD_MAX: usize = 64;
+/// Bytes of `ext` and the like that the commands of one record may carry together.
+const RECORD_BYTES_SOFT_MAX: usize = 128 * 1024;
+/// How often a command is decided anew after its append did not succeed, before the caller is told.
+const APPEND_ATTEMPTS_MAX: u32 = 3;
+/// Records between two snapshots: keeps the replay of one conference within milliseconds.
+const RECORDS_PER_SNAPSHOT: u32 = 256;
+
+/// What all rooms need.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) rooms: Rooms,
+    pub(super) tasks: TaskTracker,
+    watchers: Vec<Arc<dyn Watcher>>,
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<dyn Store>, watchers: Vec<Arc<dyn Watcher>>) -> Self {
+        Self { store, rooms: Rooms::default(), tasks: TaskTracker::new(), watchers }
+    }
+
+    pub(super) fn tell_watchers(&self, conference: &Conference, events: &[Recorded]) {
+        for watcher in &self.watchers {
+            watcher.recorded(conference, events);
+        }
+    }
+}
+
+type Outcome = Result<(Vec<Recorded>, Seq), Refusal>;
+
+/// A command that was decided on the head and whose answer waits for the disk.
+struct Waiting {
+    command: Command,
+    now: Timestamp,
+    outcome: Outcome,
+    attempts: u32,
+    answer: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+impl Waiting {
+    fn refuse(self, refusal: Refusal) {
+        // A caller that went away needs no answer.
+        let _ = self.answer.send(Err(refusal));
+    }
+
+    fn answer(self, conference: &Arc<Conference>) {
+        let conference = Arc::clone(conference);
+        let done = self.outcome.map(|(events, seq)| Done { events, conference, seq });
+        let _ = self.answer.send(done);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Idle,
+    Appending,
+}
+
+struct State {
+    /// What the disk holds.
+    durable: Arc<Conference>,
+    revision: Revision,
+    /// The durable state and everything decided since.
+    head: Conference,
+    waiting: VecDeque<Waiting>,
+    writer: Writer,
+    records_since_snapshot: u32,
+}
+
+pub(super) struct Room {
+    state: Mutex<State>,
+}
+
+fn decide_on(head: &mut Conference, command: &Command, now: Timestamp) -> Outcome {
+    let events = decide(head, command)?;
+    let recorded = events.into_iter().map(|event| head.record(event, now)).collect();
+    Ok((recorded, head.seq))
+}
+
+impl Room {
+    pub(super) fn new(conference: Conference, revision: Revision) -> Arc<Self> {
+        let durable = Arc::new(conference.clone());
+        Arc::new(Self {
+            state: Mutex::new(State {
+                durable,
+                revision,
+                head: conference,
+                waiting: VecDeque::new(),
+                writer: Writer::Idle,
+                records_since_snapshot: 0,
+            }),
+        })
+    }
+
+    pub(super) fn durable(&self) -> Arc<Conference> {
+        Arc::clone(&self.state.lock().durable)
+    }
+
+    pub(super) async fn execute(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        command: Command,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        let receiver = {
+            let mut state = self.state.lock();
+            if state.waiting.len() >= WAITING_MAX {
+                return Err(Reason::Overloaded.because("too many commands wait for this conference; try again"));
+            }
+            let outcome = decide_on(&mut state.head, &command, now);
+            let settled = state.writer == Writer::Idle;
+            let (answer, receiver) = oneshot::channel();
+            let waiting = Waiting { command, now, outcome, attempts: 0, answer };
+            if settled && !waiting.outcome.as_ref().is_ok_and(|(events, _)| !events.is_empty()) {
+                waiting.answer(&state.durable);
+            } else {
+                state.waiting.push_back(waiting);
+                if settled {
+                    state.writer = Writer::Appending;
+                    let (room, shared) = (Arc::clone(self), Arc::clone(shared));
+                    shared.tasks.clone().spawn(async move { room.write(&shared).await });
+                }
+            }
+            receiver
+        };
+        receiver.await.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the command was given up")))
+    }
+
+    /// Appends until nothing waits. One such task runs per room at most.
+    async fn write(self: Arc<Self>, shared: &Arc<Shared>) {
+        let _idle = IdleAgain { room: &self };
+        loop {
+            let (batch, record, expected) = {
+                let mut state = self.state.lock();
+                let (batch, record) = next_batch(&mut state.waiting);
+                if batch.is_empty() {
+                    state.writer = Writer::Idle;
+                    return;
+                }
+                (batch, record, state.revision)
+            };
+            if record.events.is_empty() {
+                let durable = self.durable();
+                batch.into_iter().for_each(|waiting| waiting.answer(&durable));
+                continue;
+            }
+            let id = self.durable().id().clone();
+            match shared.store.append(&id, expected, &record).await {
+                Ok(revision) => self.applied(shared, revision, &record, batch),
+                Err(error @ (AppendError::TooLarge(_) | AppendError::Empty)) => {
+                    let refusal = refuse_append(&id, &error);
+                    self.decide_anew(Vec::new());
+                    batch.into_iter().for_each(|waiting| waiting.refuse(refusal.clone()));
+                }
+                Err(error) => self.reread(shared, &error, &record, batch).await,
+            }
+        }
+    }
+
+    /// The record is on disk: fold it into the durable state, tell the watchers, answer.
+    fn applied(self: &Arc<Self>, shared: &Arc<Shared>, revision: Revision, record: &Record, batch: Vec<Waiting>) {
+        let (durable, snapshot_due) = {
+            let mut state = self.state.lock();
+            let conference = Arc::make_mut(&mut state.durable);
+            record.events.iter().for_each(|recorded| conference.replay(recorded));
+            state.revision = revision;
+            state.records_since_snapshot += 1;
+            let due = state.records_since_snapshot >= RECORDS_PER_SNAPSHOT;
+            if due {
+                state.records_since_snapshot = 0;
+            }
+            (Arc::clone(&state.durable), due)
+        };
+        if durable.is_ended() {
+            shared.rooms.leave(&durable);
+        }
+        shared.tell_watchers(&durable, &record.events);
+        for waiting in batch {
+            waiting.answer(&durable);
+        }
+        if snapshot_due {
+            let store = Arc::clone(&shared.store);
+            shared.tasks.spawn(async move {
+                let Some(snapshot) = snapshot_of(&durable) else { return };
+                if let Err(error) = store.put_snapshot(durable.id(), revision, &snapshot).await {
+                    tracing::warn!(conference = %durable.id(), %error, "a snapshot was not kept; the log is whole");
+                }
+            });
+        }
+    }
+
+    /// The append did not succeed, or nobody knows: see what the log holds, and decide anew on that.
+    async fn reread(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        error: &AppendError,
+        record: &Record,
+        mut batch: Vec<Waiting>,
+    ) {
+        let (id, after) = {
+            let state = self.state.lock();
+            (state.durable.id().clone(), state.revision)
+        };
+        tracing::warn!(conference = %id, %error, "an append did not succeed; reading the log again");
+        let news = match read_after(&*shared.store, &id, after).await {
+            Ok(news) => news,
+            Err(error) => {
+                let refusal = store_unavailable(&id, &error);
+                self.decide_anew(Vec::new());
+                batch.into_iter().for_each(|waiting| waiting.refuse(refusal.clone()));
+                return;
+            }
+        };
+        for (revision, appended) in news {
+            let own = if appended == *record { std::mem::take(&mut batch) } else { Vec::new() };
+            self.applied(shared, revision, &appended, own);
+        }
+        let (again, given_up): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| Waiting { attempts: waiting.attempts + 1, ..waiting })
+            .partition(|waiting| waiting.attempts < APPEND_ATTEMPTS_MAX);
+        self.decide_anew(again);
+        let refusal = refuse_append(&id, error);
+        given_up.into_iter().for_each(|waiting| waiting.refuse(refusal.clone()));
+    }
+
+    /// Drops the head and decides `first`, then all that waits, on the durable state.
+    fn decide_anew(&self, first: Vec<Waiting>) {
+        let mut state = self.state.lock();
+        state.head = Conference::clone(&state.durable);
+        let waiting = std::mem::take(&mut state.waiting);
+        for mut command in first.into_iter().chain(waiting) {
+            command.outcome = decide_on(&mut state.head, &command.command, command.now);
+            state.waiting.push_back(command);
+        }
+    }
+}
+
+/// Takes from the front of the queue what fits into one record. Answers without events ride along in their order.
+fn next_batch(waiting: &mut VecDeque<Waiting>) -> (Vec<Waiting>, Record) {
+    let mut batch = Vec::new();
+    let mut record = Record::default();
+    let mut bytes = 0;
+    while batch.len() < COMMANDS_PER_RECORD_MAX && bytes < RECORD_BYTES_SOFT_MAX {
+        let Some(next) = waiting.pop_front() else { break };
+        if let Ok((events, _)) = &next.outcome {
+            bytes += events.iter().map(event_bytes).sum::<usize>();
+            record.events.extend(events.iter().cloned());
+        }
+        batch.push(next);
+    }
+    (batch, record)
+}
+
+/// About how much of a record an event takes.
+fn event_bytes(recorded: &Recorded) -> usize {
+    use crate::domain::Event;
+    match &recorded.event {
+        Event::MemberJoined { ext, .. } if !ext.is_empty() => crate::domain::limits::EXT_BYTES_MAX,
+        Event::ConferenceEnded { members } => 100 + members.len() * 32,
+        _ => 200,
+    }
+}
+
+async fn read_after(
+    store: &dyn Store,
+    id: &crate::domain::ConferenceId,
+    mut after: Revision,
+) -> Result<Vec<(Revision, Record)>, StoreError> {
+    let mut records = Vec::new();
+    loop {
+        let page = store.read(id, after, PAGE_ITEMS_MAX).await?;
+        let Some((last, _)) = page.last() else { return Ok(records) };
+        after = *last;
+        records.extend(page);
+    }
+}
+
+/// Lets a room write again should its writer be dropped in the middle: whoever waited is told by the closed channel.
+struct IdleAgain<'a> {
+    room: &'a Room,
+}
+
+impl Drop for IdleAgain<'_> {
+    fn drop(&mut self) {
+        let mut state = self.room.state.lock();
+        if state.writer == Writer::Appending {
+            state.waiting.clear();
+            state.head = Conference::clone(&state.durable);
+            state.writer = Writer::Idle;
+        }
+    }
+}
