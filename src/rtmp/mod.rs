@@ -1,3 +1,4 @@
 //! The RTMP door.
 
+pub mod handshake;
 pub mod proto;

@@ -1,1 +1,76 @@
 //! RTMP without IO: bytes in, results out.
+//!
+//! The layers, lowest first: [`chunk`] cuts the byte stream into messages and back, [`amf0`] reads and writes the
+//! values inside commands, [`message`] gives messages their types, [`server`] is the session that answers a peer.
+//! Nothing here reads a clock, draws a random number or touches a socket, and nothing allocates by what a peer
+//! declares: memory follows the bytes that arrived.
+
+use std::fmt;
+
+pub mod amf0;
+pub mod chunk;
+pub mod message;
+pub mod server;
+
+#[cfg(test)]
+mod recording;
+
+/// Identifies one message stream (a "NetStream") inside a connection. Stream 0 is the connection itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageStreamId(pub u32);
+
+impl MessageStreamId {
+    /// The connection itself: commands such as `connect` and every protocol control message.
+    pub const CONNECTION: Self = Self(0);
+    /// The first stream that `createStream` hands out. Every ordinary player and publisher lives on it, which lets
+    /// one wire image serve all viewers.
+    pub const FIRST: Self = Self(1);
+}
+
+impl fmt::Display for MessageStreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a media message carries. The payload itself is opaque here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaKind {
+    /// Message type 8: the body of an FLV audio tag.
+    Audio,
+    /// Message type 9: the body of an FLV video tag.
+    Video,
+    /// Message type 18: AMF0 values, a name first (`onMetaData`, `onTextData`, …).
+    Data,
+}
+
+/// Text from a peer that may carry a token in its query (an app name, a URL, a stream name).
+///
+/// `Debug` shows what stands before the `?` only, so that a token never reaches a log line by accident.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct UrlText(pub String);
+
+impl UrlText {
+    /// The whole text, query included.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text before the query: fit to be shown.
+    pub fn without_query(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+}
+
+impl From<&str> for UrlText {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for UrlText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.without_query(), f)?;
+        if self.0.contains('?') { f.write_str("?…") } else { Ok(()) }
+    }
+}

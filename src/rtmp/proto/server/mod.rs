@@ -1,0 +1,300 @@
+//! The server's side of one RTMP connection, after the handshake, without IO.
+//!
+//! Three kinds of method, and one order:
+//!
+//! - `handle_input` takes bytes from the peer;
+//! - the answers (`accept_publish`, `refuse_publish`, `accept_play`, `refuse_play`) and the endings (`end_play`,
+//!   `revoke`) say what the application has decided;
+//! - `poll_output` gives back what came of it.
+//!
+//! **After every call of the first two kinds, call `poll_output` until it returns `None`,** and write what it sends
+//! before the next input is taken: that keeps what waits here bounded by one input. All bytes that one call caused
+//! come out as one [`Output::Send`], ahead of its events. `handle_input` wants pieces of at most
+//! [`INPUT_BYTES_MAX`]; larger ones can hit the bound on queued events.
+//!
+//! A [`ProtocolError`] ends the connection: what is queued may still be sent, further input is refused. Events that
+//! end something (`PublishEnded`, `PlayEnded`) tell what the peer did; when the connection itself ends, the driver
+//! knows that before the session does.
+//!
+//! `PublishRequested` and `PlayRequested` each want one answer. If the peer gives up before (it deletes the stream, or
+//! asks for something else on it), the matching ending is reported and the late answer is refused with
+//! [`AnswerError`]. Media that arrives before `accept_publish` is dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::BytesMut;
+
+use super::MessageStreamId;
+use super::chunk::{
+    CHUNK_SIZE_INITIAL, ChunkError, ChunkLimits, ChunkMessage, ChunkReader, ChunkStreamId, MessageHead,
+    message_type, write_message,
+};
+use super::message::{AggregateError, Message, UserControl, unpack_aggregate, user_control};
+
+mod answers;
+mod commands;
+mod event;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::{ConnectRequest, MediaMessage, Output, PublishMode, SessionEvent};
+
+/// C0, C1 and C2: the bytes of the connection that came before the session's first.
+const HANDSHAKE_BYTES: u64 = 1 + 1536 + 1536;
+
+/// The largest piece of input that is certain to fit the bounds on output.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// The message streams that one connection may have at once. Publishers and players use one, a Flash page two.
+pub const STREAMS_MAX: usize = 4;
+
+/// The commands that a peer may send before a publish or play of its is accepted. Encoders send six.
+pub const COMMANDS_BEFORE_ADMISSION_MAX: u32 = 64;
+
+/// The messages of any type that a peer may send before a publish or play of its is accepted: commands, pings, and
+/// the media of an encoder that does not wait for its answer.
+pub const MESSAGES_BEFORE_ADMISSION_MAX: u32 = 1024;
+
+/// The longest app, URL or stream name that is taken. Signed URLs have a few hundred bytes.
+pub const URL_TEXT_BYTES_MAX: usize = 4096;
+
+/// The events that may wait for `poll_output`: 64 KiB of the shortest real audio messages make some 4 000.
+pub const QUEUED_EVENTS_MAX: usize = 8192;
+
+/// The bytes that may wait for `poll_output`. An input full of pings is answered by less.
+pub const QUEUED_BYTES_MAX: usize = 256 * 1024;
+
+/// The acknowledgement window that we ask for, and assume of a peer that names none: about a second of 20 Mbit/s.
+pub const WINDOW_ACKNOWLEDGEMENT_SIZE: u32 = 2_500_000;
+
+/// The connection has to end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The chunk format or one of its limits is broken.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// An aggregate message with too many parts.
+    #[error("byte {position}: {source}")]
+    Aggregate {
+        /// Offset in the connection behind the message.
+        position: u64,
+        /// What is wrong.
+        source: AggregateError,
+    },
+    /// More than [`COMMANDS_BEFORE_ADMISSION_MAX`].
+    #[error(
+        "byte {position}: more than {COMMANDS_BEFORE_ADMISSION_MAX} commands and nothing published or played"
+    )]
+    TooManyCommands {
+        /// Offset in the connection behind the command.
+        position: u64,
+    },
+    /// More than [`MESSAGES_BEFORE_ADMISSION_MAX`].
+    #[error(
+        "byte {position}: more than {MESSAGES_BEFORE_ADMISSION_MAX} messages and nothing published or played"
+    )]
+    TooManyMessages {
+        /// Offset in the connection behind the message.
+        position: u64,
+    },
+    /// More output than [`QUEUED_EVENTS_MAX`] or [`QUEUED_BYTES_MAX`].
+    #[error("byte {position}: the input asks for more output than may wait; poll the output, hand in less")]
+    OutputOverflow {
+        /// Offset in the connection behind the last message.
+        position: u64,
+    },
+    /// The session has failed before.
+    #[error("the session has ended with an error; close the connection")]
+    Ended,
+}
+
+/// An answer to a request that is not (or no longer) open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stream {stream} has no such request open; the peer has given it up, or it was answered before")]
+pub struct AnswerError {
+    /// The stream that was named.
+    pub stream: MessageStreamId,
+}
+
+/// The server's side of one connection. The order of calls stands at the top of the module.
+#[derive(Debug)]
+pub struct ServerSession {
+    reader: ChunkReader,
+    phase: Phase,
+    streams: BTreeMap<MessageStreamId, StreamState>,
+    outbound_chunk_size: u32,
+    /// How many bytes the peer lets pass between acknowledgements; never 0.
+    peer_window: u32,
+    /// The position that the last acknowledgement named.
+    acknowledged: u64,
+    commands_before_admission: u32,
+    messages_before_admission: u32,
+    pending: BytesMut,
+    events: VecDeque<SessionEvent>,
+    overflow: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing but `connect` is answered.
+    Fresh,
+    Connected,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StreamState {
+    Idle,
+    PublishRequested,
+    Publishing,
+    PlayRequested { reset: bool },
+    Playing,
+}
+
+impl StreamState {
+    fn is_admitted(self) -> bool {
+        matches!(self, Self::Publishing | Self::Playing)
+    }
+}
+
+impl Default for ServerSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServerSession {
+    /// A session for a peer whose handshake is done.
+    pub fn new() -> Self {
+        Self {
+            reader: ChunkReader::new(HANDSHAKE_BYTES, ChunkLimits::STRANGER),
+            phase: Phase::Fresh,
+            streams: BTreeMap::new(),
+            outbound_chunk_size: CHUNK_SIZE_INITIAL,
+            peer_window: WINDOW_ACKNOWLEDGEMENT_SIZE,
+            acknowledged: HANDSHAKE_BYTES,
+            commands_before_admission: 0,
+            messages_before_admission: 0,
+            pending: BytesMut::new(),
+            events: VecDeque::new(),
+            overflow: false,
+        }
+    }
+
+    /// Takes the next bytes of the connection, in any split.
+    pub fn handle_input(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        if self.phase == Phase::Failed {
+            return Err(ProtocolError::Ended);
+        }
+        let handled = self.handle_messages(input);
+        if handled.is_err() {
+            self.phase = Phase::Failed;
+        }
+        handled
+    }
+
+    /// What is to be done next; `None` when nothing is left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.pending.is_empty() {
+            self.events.pop_front().map(Output::Event)
+        } else {
+            Some(Output::Send(self.pending.split().freeze()))
+        }
+    }
+
+    /// Bytes received for messages that are still incomplete.
+    pub fn partial_bytes(&self) -> usize {
+        self.reader.partial_bytes()
+    }
+
+    /// Whether a publish or play was accepted and has not ended.
+    pub fn is_admitted(&self) -> bool {
+        self.streams.values().any(|state| state.is_admitted())
+    }
+
+    fn handle_messages(&mut self, mut input: &[u8]) -> Result<(), ProtocolError> {
+        while let Some(message) = self.reader.next_message(&mut input)? {
+            self.handle_message(message)?;
+            if self.overflow || self.events.len() > QUEUED_EVENTS_MAX {
+                return Err(ProtocolError::OutputOverflow { position: self.reader.position() });
+            }
+        }
+        self.acknowledge();
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: ChunkMessage) -> Result<(), ProtocolError> {
+        let position = self.reader.position();
+        let admitted = self.is_admitted();
+        if !admitted {
+            self.messages_before_admission += 1;
+            if self.messages_before_admission > MESSAGES_BEFORE_ADMISSION_MAX {
+                return Err(ProtocolError::TooManyMessages { position });
+            }
+        }
+        let stream = message.message_stream_id;
+        match Message::parse(message.type_id, message.payload) {
+            Message::Command(command) => {
+                if !admitted {
+                    self.commands_before_admission += 1;
+                    if self.commands_before_admission > COMMANDS_BEFORE_ADMISSION_MAX {
+                        return Err(ProtocolError::TooManyCommands { position });
+                    }
+                }
+                self.handle_command(stream, &command);
+            }
+            Message::Aggregate(body) => {
+                let parts = unpack_aggregate(message.timestamp, &body)
+                    .map_err(|source| ProtocolError::Aggregate { position, source })?;
+                for part in parts {
+                    self.handle_media(stream, part.timestamp, Message::parse(part.type_id, part.payload));
+                }
+            }
+            Message::UserControl(UserControl::PingRequest(timestamp)) => {
+                self.send_user_control(user_control::PING_RESPONSE, timestamp);
+            }
+            Message::WindowAcknowledgementSize(size) => {
+                self.peer_window = if size == 0 { WINDOW_ACKNOWLEDGEMENT_SIZE } else { size };
+            }
+            media => self.handle_media(stream, message.timestamp, media),
+        }
+        Ok(())
+    }
+
+    /// Reports media of an accepted publisher; everything else is dropped.
+    fn handle_media(&mut self, stream: MessageStreamId, timestamp: u32, message: Message) {
+        if self.streams.get(&stream) != Some(&StreamState::Publishing) {
+            return;
+        }
+        if let Some(media) = MediaMessage::from_message(stream, timestamp, message) {
+            self.events.push_back(SessionEvent::Media(media));
+        }
+    }
+
+    /// Tells the peer how much was received, well before its window is used up.
+    fn acknowledge(&mut self) {
+        let position = self.reader.position();
+        if position - self.acknowledged >= u64::from(self.peer_window.div_ceil(2)) {
+            self.acknowledged = position;
+            let [.., b0, b1, b2, b3] = position.to_be_bytes();
+            self.send_control(message_type::ACKNOWLEDGEMENT, &[b0, b1, b2, b3]);
+        }
+    }
+
+    fn send_control(&mut self, type_id: u8, body: &[u8]) {
+        self.send(ChunkStreamId::CONTROL, MessageStreamId::CONNECTION, type_id, body);
+    }
+
+    fn send_user_control(&mut self, event: u16, value: u32) {
+        self.send_control(message_type::USER_CONTROL, &user_control::body(event, value));
+    }
+
+    fn send(&mut self, chunk_stream_id: ChunkStreamId, stream: MessageStreamId, type_id: u8, body: &[u8]) {
+        let head = MessageHead { chunk_stream_id, message_stream_id: stream, type_id, timestamp: 0 };
+        let fits = self.pending.len() + body.len() <= QUEUED_BYTES_MAX;
+        if !fits || write_message(&mut self.pending, self.outbound_chunk_size, &head, body).is_err() {
+            self.overflow = true;
+        }
+    }
+}

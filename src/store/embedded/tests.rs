@@ -1,0 +1,494 @@
+//! What only the embedded home does: files, reopening, upgrades, group commit, failing commits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::schema::{self, Found, Step};
+use super::*;
+use crate::store::contract::{
+    self, Home, conference, ending, fill, read_all, record, record_of_len, snapshot,
+};
+use crate::store::{RECORD_BYTES_MAX, Store};
+
+async fn open() -> Home {
+    let folder = TempDir::new().unwrap();
+    Home::new(Arc::new(EmbeddedStore::open(folder.path()).unwrap()), folder)
+}
+
+contract::contract_suite!(open);
+
+fn file(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("tidegate.db")
+}
+
+fn key(text: &str) -> ClaimKey {
+    ClaimKey::parse(text).unwrap()
+}
+
+/// Keeps the writer thread in one batch until the returned sender is used or dropped.
+async fn occupy_writer(store: &Arc<EmbeddedStore>) -> std::sync::mpsc::Sender<()> {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (entered, inside) = oneshot::channel();
+    let occupied = Arc::clone(store);
+    tokio::spawn(async move {
+        occupied
+            .writer
+            .submit(0, move |_| {
+                entered.send(()).unwrap();
+                let _ = wait.recv();
+                Ok(Ok::<_, StoreError>(()))
+            })
+            .await
+    });
+    inside.await.unwrap();
+    release
+}
+
+async fn run(store: &EmbeddedStore, sql: &'static str) {
+    store.writer.submit(0, move |batch| batch.run(sql).map(Ok::<_, StoreError>)).await.unwrap();
+}
+
+/// Polls `appends` once each, so that all of them wait in the queue in this order.
+async fn enqueue_all<F: Future + Unpin>(appends: &mut [F]) {
+    std::future::poll_fn(|context| {
+        for append in appends.iter_mut() {
+            assert!(std::pin::Pin::new(append).poll(context).is_pending());
+        }
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_is_back_after_reopening() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let doors: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&store);
+    let at = fill(&doors, &conference(1), 1, 5).await;
+    let ended = fill(&doors, &conference(2), 1, 1).await[0];
+    doors.append(&conference(2), ended, &ending(2)).await.unwrap();
+    doors.put_snapshot(&conference(1), at[2], &snapshot("three")).await.unwrap();
+    doors.trim(&conference(1), at[0]).await.unwrap();
+    let claimed = doors.put(&key("rooms/a"), None, Bytes::from_static(b"TS_1")).await.unwrap();
+    let deleted = doors.put(&key("rooms/b"), None, Bytes::new()).await.unwrap();
+    doors.delete(&key("rooms/b"), deleted).await.unwrap();
+    let log = read_all(&doors, &conference(1)).await;
+    let followed = doors.follow_all(Position::START, 99).await.unwrap();
+    store.close().await;
+    drop(doors);
+
+    let doors: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    assert_eq!(log.len(), 4);
+    assert_eq!(read_all(&doors, &conference(1)).await, log);
+    assert_eq!(doors.follow_all(Position::START, 99).await.unwrap(), followed);
+    assert_eq!(doors.snapshot(&conference(1)).await.unwrap(), Some((at[2], snapshot("three"))));
+    assert_eq!(doors.open_conferences(None, 9).await.unwrap(), [conference(1)]);
+    let newest = followed.last().unwrap().position;
+    assert_eq!((doors.head().await.unwrap(), *doors.changes().borrow()), (newest, newest));
+    assert_eq!(
+        doors.list(&key("rooms"), None, 9).await.unwrap(),
+        [(key("rooms/a"), Claim { revision: claimed, value: Bytes::from_static(b"TS_1") })]
+    );
+    // Numbers go on and do not return.
+    assert!(doors.put(&key("rooms/b"), None, Bytes::new()).await.unwrap() > deleted);
+    assert!(doors.append(&conference(1), at[4], &record(6)).await.unwrap().0 > newest.0);
+}
+
+#[tokio::test]
+async fn dropping_without_closing_keeps_what_was_acknowledged_and_unlocks() {
+    let folder = TempDir::new().unwrap();
+    for number in 1..=3 {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+        fill(&store, &conference(1), number, 1).await;
+        assert_eq!(read_all(&store, &conference(1)).await.len() as u64, number);
+    }
+}
+
+#[tokio::test]
+async fn closing_carries_out_what_waits_and_refuses_the_rest() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let mut changes = store.changes();
+    let release = occupy_writer(&store).await;
+    let (room, first) = (conference(1), record(1));
+    let mut waiting = [store.append(&room, Revision::START, &first)];
+    enqueue_all(&mut waiting).await;
+    let closing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.close().await }
+    });
+    // The close has begun when the store refuses.
+    while store.get(&key("a")).await != Err(StoreError::Closed) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.append(&room, Revision::START, &first).await, Err(StoreError::Closed.into()));
+    assert!(!closing.is_finished());
+    release.send(()).unwrap();
+    let [waiting] = waiting;
+    waiting.await.unwrap();
+    closing.await.unwrap();
+    // A second close has nothing to wait for, and followers are told of the record and then of the end.
+    store.close().await;
+    changes.changed().await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), Position(1));
+    changes.changed().await.unwrap_err();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the write-ahead log is gone");
+    let reopened: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    assert_eq!(read_all(&reopened, &conference(1)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn changes_that_wait_together_share_one_commit() {
+    const CALLERS: usize = 300;
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let release = occupy_writer(&store).await;
+    let rooms: Vec<_> = (0..CALLERS as u64).map(|room| (conference(room), record(room))).collect();
+    let mut appends: Vec<_> =
+        rooms.iter().map(|(room, record)| store.append(room, Revision::START, record)).collect();
+    enqueue_all(&mut appends).await;
+    let before = store.stats();
+    release.send(()).unwrap();
+    let mut revisions = Vec::new();
+    for append in appends {
+        revisions.push(append.await.unwrap());
+    }
+    assert!(revisions.is_sorted_by(|a, b| a < b), "the order of arrival is the order of the log");
+    let after = store.stats();
+    assert_eq!(after.operations - before.operations, CALLERS as u64);
+    assert_eq!(after.commits - before.commits, 1);
+    // A conflict costs no commit.
+    store.append(&rooms[0].0, Revision::START, &rooms[0].1).await.unwrap_err();
+    assert_eq!(store.stats(), after);
+}
+
+#[tokio::test]
+async fn two_appends_of_one_batch_are_compared_with_each_other() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let release = occupy_writer(&store).await;
+    let (room, records) = (conference(1), [record(1), record(2)]);
+    let mut appends: Vec<_> =
+        records.iter().map(|record| store.append(&room, Revision::START, record)).collect();
+    enqueue_all(&mut appends).await;
+    release.send(()).unwrap();
+    let mut appends = appends.into_iter();
+    appends.next().unwrap().await.unwrap();
+    assert_eq!(appends.next().unwrap().await, Err(AppendError::Conflict));
+}
+
+#[tokio::test]
+async fn too_many_waiting_changes_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let release = occupy_writer(&store).await;
+    let (room, record) = (conference(1), record(1));
+    let mut waiting: Vec<_> = (0..4_096).map(|_| store.append(&room, Revision::START, &record)).collect();
+    enqueue_all(&mut waiting).await;
+    assert_eq!(store.append(&room, Revision::START, &record).await, Err(StoreError::Busy.into()));
+    assert_eq!(store.stats().refused_busy, 1);
+    release.send(()).unwrap();
+    let mut won = 0;
+    for append in waiting {
+        won += usize::from(append.await.is_ok());
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn too_many_waiting_bytes_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let release = occupy_writer(&store).await;
+    let room = conference(1);
+    let large = record_of_len(1, RECORD_BYTES_MAX - 8 * 1024);
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut append = store.append(&room, Revision::START, &large);
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut append).poll(context))
+        });
+        match polled.await {
+            std::task::Poll::Pending => waiting.push(append),
+            std::task::Poll::Ready(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, Err(StoreError::Busy.into()));
+    assert!((128..=132).contains(&waiting.len()), "{} waited", waiting.len());
+    // The callers give up; what they asked for is carried out all the same, and the queue is free again.
+    drop(waiting);
+    release.send(()).unwrap();
+    while store.append(&conference(2), Revision::START, &large).await == Err(StoreError::Busy.into()) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.read(&room, Revision::START, 9).await.unwrap().len(), 1);
+}
+
+/// Two appends, a conflict and a claim in one batch that cannot be kept; then the same again, which can.
+async fn assert_a_failed_batch_leaves_nothing(store: &Arc<EmbeddedStore>, mend: &'static str, fault: &str) {
+    let rooms = [conference(1), conference(1), conference(2)];
+    let records = [record(1), record(2), record_of_len(3, RECORD_BYTES_MAX / 2)];
+    let news = store.changes();
+    let before = store.stats();
+    let release = occupy_writer(store).await;
+    let mut appends: Vec<_> = rooms
+        .iter()
+        .zip(&records)
+        .map(|(room, record)| store.append(room, Revision::START, record))
+        .collect();
+    enqueue_all(&mut appends).await;
+    let claim = key("rooms/a");
+    let mut claims = [store.put(&claim, None, Bytes::new())];
+    enqueue_all(&mut claims).await;
+    release.send(()).unwrap();
+    for append in appends {
+        let Err(AppendError::Unavailable(StoreError::Failed { home, fault: told, .. })) = append.await else {
+            panic!("every operation of the batch fails, conflicts too");
+        };
+        assert!(home.ends_with("tidegate.db"), "{home}");
+        assert!(told.contains(fault), "{told}");
+    }
+    let [claimed] = claims;
+    assert!(matches!(claimed.await, Err(ClaimError::Unavailable(_))));
+    assert_eq!(store.stats().failed_commits, before.failed_commits + 1);
+    assert_eq!(store.stats().commits, before.commits);
+    assert_eq!(store.follow_all(Position::START, 9).await.unwrap(), []);
+    assert_eq!(store.get(&claim).await.unwrap(), None);
+    assert!(!news.has_changed().unwrap());
+
+    run(store, mend).await;
+    store.append(&rooms[0], Revision::START, &records[0]).await.unwrap();
+    store.append(&rooms[2], Revision::START, &records[2]).await.unwrap();
+    store.put(&claim, None, Bytes::new()).await.unwrap();
+    assert_eq!(store.follow_all(Position::START, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_batch_and_the_writer_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    run(&store, "PRAGMA max_page_count = 1").await;
+    assert_a_failed_batch_leaves_nothing(&store, "PRAGMA max_page_count = 1000000", "full").await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_at_its_end_fails_the_batch_and_the_writer_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    // A deferred foreign key is checked by the COMMIT itself.
+    run(
+        &store,
+        "CREATE TABLE parents (id INTEGER PRIMARY KEY);
+         CREATE TABLE orphans (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER poison AFTER INSERT ON claims BEGIN INSERT INTO orphans VALUES (1); END;",
+    )
+    .await;
+    assert_a_failed_batch_leaves_nothing(&store, "DROP TRIGGER poison", "FOREIGN KEY").await;
+}
+
+#[tokio::test]
+async fn only_the_gateways_user_may_read_the_files() {
+    let folder = TempDir::new().unwrap();
+    let data_dir = folder.path().join("a/b");
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data_dir).unwrap());
+    fill(&store, &conference(1), 1, 1).await;
+    let modes: BTreeMap<String, u32> = fs::read_dir(&data_dir)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    let names = ["tidegate.db", "tidegate.db-shm", "tidegate.db-wal", "tidegate.lock"];
+    assert_eq!(modes, names.map(|name| (name.to_owned(), 0o600)).into());
+    assert_eq!(fs::metadata(&data_dir).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn the_writer_syncs_every_commit_and_keeps_a_write_ahead_log() {
+    let folder = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    for (pragma, wanted) in
+        [("synchronous", "2"), ("journal_mode", "wal"), ("journal_size_limit", "16777216")]
+    {
+        let found: Result<String, StoreError> = store
+            .writer
+            .submit(0, move |batch| {
+                batch.query(&format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}")).map(Ok)
+            })
+            .await;
+        assert_eq!(found.unwrap(), wanted, "{pragma}");
+    }
+}
+
+#[tokio::test]
+async fn listing_open_conferences_does_not_touch_the_ended() {
+    let folder = TempDir::new().unwrap();
+    EmbeddedStore::open(folder.path()).unwrap();
+    let connection = Connection::open(file(&folder)).unwrap();
+    let plan: String = connection
+        .query_row(&format!("EXPLAIN QUERY PLAN {OPEN_CONFERENCES}"), params!["", 9], |row| row.get(3))
+        .unwrap();
+    assert!(plan.contains("USING COVERING INDEX open_logs"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_second_opener_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let first = EmbeddedStore::open(folder.path()).unwrap();
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    first.close().await;
+    EmbeddedStore::open(folder.path()).unwrap();
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let refused = |folder: &Path| {
+        let error = EmbeddedStore::open(folder).unwrap_err();
+        assert!(error.to_string().contains("tidegate.db is not a Tidegate store"), "{error}");
+    };
+    for content in [&b"x"[..], &b"a text that is longer than the header of a database\n"[..]] {
+        fs::write(file(&folder), content).unwrap();
+        refused(folder.path());
+        assert_eq!(fs::read(file(&folder)).unwrap(), content);
+    }
+    fs::remove_file(file(&folder)).unwrap();
+    let other = Connection::open(file(&folder)).unwrap();
+    other.execute_batch("CREATE TABLE theirs (a); PRAGMA user_version = 1;").unwrap();
+    other.close().unwrap();
+    let before = fs::read(file(&folder)).unwrap();
+    refused(folder.path());
+    assert_eq!(fs::read(file(&folder)).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_a_later_release_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    EmbeddedStore::open(folder.path()).unwrap();
+    Connection::open(file(&folder)).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    let before = fs::read(file(&folder)).unwrap();
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    for part in ["tidegate.db", "version 7", "up to 1", "run the release that wrote it"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(fs::read(file(&folder)).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_broken_file_is_named_with_the_way_out() {
+    let folder = TempDir::new().unwrap();
+    {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+        fill(&store, &conference(1), 1, 20).await;
+    }
+    let mut bytes = fs::read(file(&folder)).unwrap();
+    bytes[100..].fill(0x5A);
+    fs::write(file(&folder), bytes).unwrap();
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("restore a backup"), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_named() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let doors: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&store);
+    fill(&doors, &conference(1), 1, 2).await;
+    run(&store, "UPDATE records SET body = '[{\"seq\":' WHERE position = 2").await;
+    let error = store.read(&conference(1), Revision::START, 9).await.unwrap_err();
+    assert!(error.to_string().contains("record 2 of TS_000001 is damaged"), "{error}");
+    assert_eq!(store.follow_all(Position::START, 9).await.unwrap_err(), error);
+    assert_eq!(store.follow_all(Position::START, 1).await.unwrap().len(), 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let error = EmbeddedStore::open(&folder.path().join("file/data")).unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+    assert!(error.to_string().contains("file/data"), "{error}");
+}
+
+/// Steps that only these tests know, behind the released ones.
+fn steps_with(later: &[&'static str]) -> Vec<Step> {
+    let next = schema::STEPS.len() + 1;
+    let later = later.iter().zip(next..).map(|(sql, to)| Step { to: i64::try_from(to).unwrap(), sql });
+    schema::STEPS.iter().copied().chain(later).collect()
+}
+
+#[test]
+fn the_steps_are_numbered_from_one_without_a_gap() {
+    let numbers: Vec<i64> = schema::STEPS.iter().map(|step| step.to).collect();
+    assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_older_file_is_brought_up_to_date_with_its_content() {
+    let folder = TempDir::new().unwrap();
+    {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+        fill(&store, &conference(1), 1, 3).await;
+    }
+    let steps = steps_with(&[
+        "ALTER TABLE logs ADD COLUMN note TEXT NOT NULL DEFAULT 'from step 2'",
+        "UPDATE logs SET note = note || ', then 3'",
+    ]);
+    {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
+        assert_eq!(read_all(&store, &conference(1)).await.len(), 3);
+        fill(&store, &conference(1), 4, 1).await;
+    }
+    // Each step runs once.
+    drop(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
+    let connection = Connection::open(file(&folder)).unwrap();
+    assert_eq!(schema::find(&connection).unwrap(), Found::Version(3));
+    let note: String = connection.query_row("SELECT note FROM logs", [], |row| row.get(0)).unwrap();
+    assert_eq!(note, "from step 2, then 3");
+}
+
+#[tokio::test]
+async fn a_step_that_fails_leaves_the_file_at_the_version_before() {
+    let folder = TempDir::new().unwrap();
+    {
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+        fill(&store, &conference(1), 1, 3).await;
+    }
+    let steps =
+        steps_with(&["CREATE TABLE two (a)", "CREATE TABLE three (a); INSERT INTO nowhere VALUES (1)"]);
+    let error = EmbeddedStore::open_with(folder.path(), &steps).unwrap_err();
+    assert!(matches!(error, OpenError::Upgrade { from: 2, .. }), "{error:?}");
+    let connection = Connection::open(file(&folder)).unwrap();
+    assert_eq!(schema::find(&connection).unwrap(), Found::Version(2));
+    connection.execute_batch("SELECT * FROM two").unwrap();
+    connection.execute_batch("SELECT * FROM three").unwrap_err();
+    drop(connection);
+    // The release that knows up to 2 goes on with it.
+    let store: Arc<dyn Store> =
+        Arc::new(EmbeddedStore::open_with(folder.path(), &steps_with(&["CREATE TABLE two (a)"])).unwrap());
+    assert_eq!(read_all(&store, &conference(1)).await.len(), 3);
+}
+
+#[test]
+fn a_first_start_that_was_interrupted_is_taken_up_again() {
+    let folder = TempDir::new().unwrap();
+    // The file exists, the first step has not gone through.
+    let broken = [Step { to: 1, sql: "PRAGMA application_id = 1; CREATE TABLE a (b); nonsense" }];
+    let error = EmbeddedStore::open_with(folder.path(), &broken).unwrap_err();
+    assert!(matches!(error, OpenError::Upgrade { from: 0, .. }), "{error:?}");
+    EmbeddedStore::open(folder.path()).unwrap();
+}
