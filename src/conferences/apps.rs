@@ -86,7 +86,9 @@ impl Apps {
         let app = AppId::parse(app).ok()?;
         let apps = self.apps.read();
         let secrets = &apps.get(&app)?.secrets;
-        let right = secrets.iter().fold(0, |right, kept| right | kept.as_bytes().ct_eq(secret.as_bytes()).unwrap_u8());
+        let right = secrets
+            .iter()
+            .fold(0, |right, kept| right | kept.as_bytes().ct_eq(secret.as_bytes()).unwrap_u8());
         (right == 1).then_some(app)
     }
 

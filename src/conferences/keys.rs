@@ -36,6 +36,7 @@ pub async fn stored_token_keys(
             Err(ClaimError::TooLarge(_)) => None,
         },
     };
-    let master = claim.filter(|claim| claim.value.len() == MASTER_KEY_BYTES).ok_or(MasterKeyError::Damaged)?;
+    let master =
+        claim.filter(|claim| claim.value.len() == MASTER_KEY_BYTES).ok_or(MasterKeyError::Damaged)?;
     Ok(TokenKeys::derive(&master.value))
 }

@@ -16,8 +16,8 @@ mod tests;
 use std::sync::Arc;
 
 use crate::domain::{
-    AppId, Command, Conference, ConferenceId, Created, Event, MediaRight, Reason, Record, Recorded, Refusal, Seq,
-    Timestamp,
+    AppId, Command, Conference, ConferenceId, Created, Event, MediaRight, Reason, Record, Recorded, Refusal,
+    Seq, Timestamp,
 };
 use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Snapshot, Store, StoreError};
 use room::{Room, Shared};
@@ -50,7 +50,10 @@ pub struct Conferences {
 
 impl Conferences {
     /// Reads every open conference from the store. Costs nothing for ended ones.
-    pub async fn open(store: Arc<dyn Store>, watchers: Vec<Arc<dyn Watcher>>) -> Result<Arc<Self>, StoreError> {
+    pub async fn open(
+        store: Arc<dyn Store>,
+        watchers: Vec<Arc<dyn Watcher>>,
+    ) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared::new(store, watchers));
         let mut after: Option<ConferenceId> = None;
         loop {
@@ -85,7 +88,12 @@ impl Conferences {
 
     /// Decides `command` and answers when its events, and all that they follow from, are durable and the watchers
     /// have been told.
-    pub async fn execute(&self, id: &ConferenceId, command: Command, now: Timestamp) -> Result<Done, Refusal> {
+    pub async fn execute(
+        &self,
+        id: &ConferenceId,
+        command: Command,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
         let Some(room) = self.room(id) else { return Err(self.absent(None, id).await) };
         room.execute(&self.shared, command, now).await
     }
@@ -150,8 +158,12 @@ fn closed() -> Refusal {
 fn store_unavailable(id: &ConferenceId, error: &StoreError) -> Refusal {
     tracing::error!(conference = %id, %error, "the store did not do what it was asked");
     match error {
-        StoreError::Busy => Reason::Overloaded.because("too many commands are waiting for the store; try again"),
-        _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; nothing was changed"),
+        StoreError::Busy => {
+            Reason::Overloaded.because("too many commands are waiting for the store; try again")
+        }
+        _ => {
+            Reason::StoreUnavailable.because("the store does not answer or cannot write; nothing was changed")
+        }
     }
 }
 
@@ -172,7 +184,8 @@ async fn load(store: &dyn Store, id: &ConferenceId) -> Result<Option<(Conference
     let snapshot = store.snapshot(id).await?;
     let mut loaded = snapshot.and_then(|(revision, snapshot)| {
         let readable = snapshot.format() == SNAPSHOT_FORMAT;
-        let conference = readable.then(|| serde_json::from_slice::<Conference>(snapshot.bytes()).ok()).flatten()?;
+        let conference =
+            readable.then(|| serde_json::from_slice::<Conference>(snapshot.bytes()).ok()).flatten()?;
         Some((conference, revision))
     });
     loop {
@@ -182,7 +195,8 @@ async fn load(store: &dyn Store, id: &ConferenceId) -> Result<Option<(Conference
             return Ok(loaded);
         }
         for (revision, record) in page {
-            loaded = fold(loaded.map(|(conference, _)| conference), &record).map(|conference| (conference, revision));
+            loaded = fold(loaded.map(|(conference, _)| conference), &record)
+                .map(|conference| (conference, revision));
         }
     }
 }

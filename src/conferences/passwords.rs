@@ -69,7 +69,10 @@ impl Passwords {
         Ok(matches)
     }
 
-    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let overloaded = || Reason::Overloaded.because("too many passwords wait to be checked; try again");
         let _place = self.places.try_acquire().map_err(|_| overloaded())?;
         let permit = Arc::clone(&self.computations).acquire_owned().await.map_err(|_| overloaded())?;
@@ -82,7 +85,8 @@ impl Passwords {
 
     fn fingerprint(&self, hash: &PasswordHash, password: &str) -> [u8; 32] {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.process_key).expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.process_key).expect("HMAC takes a key of any length");
         mac.update(hash.as_str().as_bytes());
         mac.update(&[0]);
         mac.update(password.as_bytes());

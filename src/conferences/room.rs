@@ -115,6 +115,11 @@ impl Room {
         Arc::clone(&self.state.lock().durable)
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting_count(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     pub(super) async fn execute(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
@@ -124,7 +129,9 @@ impl Room {
         let receiver = {
             let mut state = self.state.lock();
             if state.waiting.len() >= WAITING_MAX {
-                return Err(Reason::Overloaded.because("too many commands wait for this conference; try again"));
+                return Err(
+                    Reason::Overloaded.because("too many commands wait for this conference; try again")
+                );
             }
             let outcome = decide_on(&mut state.head, &command, now);
             let settled = state.writer == Writer::Idle;
@@ -177,7 +184,13 @@ impl Room {
     }
 
     /// The record is on disk: fold it into the durable state, tell the watchers, answer.
-    fn applied(self: &Arc<Self>, shared: &Arc<Shared>, revision: Revision, record: &Record, batch: Vec<Waiting>) {
+    fn applied(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        revision: Revision,
+        record: &Record,
+        batch: Vec<Waiting>,
+    ) {
         let (durable, snapshot_due) = {
             let mut state = self.state.lock();
             let conference = Arc::make_mut(&mut state.durable);

@@ -26,7 +26,12 @@ impl Rooms {
         self.index.read().by_id.get(id).cloned()
     }
 
-    pub(super) fn list(&self, app: &AppId, after: Option<&ConferenceId>, limit: usize) -> Vec<Arc<Conference>> {
+    pub(super) fn list(
+        &self,
+        app: &AppId,
+        after: Option<&ConferenceId>,
+        limit: usize,
+    ) -> Vec<Arc<Conference>> {
         let index = self.index.read();
         let Some(rooms) = index.by_app.get(app) else { return Vec::new() };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -110,7 +110,7 @@ pub(crate) fn ending(number: u64) -> Record {
     record.events.push(Recorded {
         seq: Seq(number + 1),
         at: Timestamp(number),
-        event: Event::ConferenceEnded {},
+        event: Event::ConferenceEnded { members: Vec::new() },
     });
     record
 }
