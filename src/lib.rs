@@ -1,7 +1,14 @@
 //! Tidegate: conferences, tickets and roles directly on RTMP and FLV.
 
+pub mod clock;
+pub mod config;
+pub mod data_dir;
 pub mod domain;
+pub mod entropy;
 pub mod hub;
+pub mod listen;
 pub mod media;
 pub mod rtmp;
+pub mod secret;
 pub mod store;
+pub mod telemetry;
