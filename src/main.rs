@@ -1,1 +1,179 @@
-fn main() {}
+//! The program: arguments, settings, start, signals, exit code. 0 is success, 1 a failure that one line on stderr
+//! explains, 2 a command line that cannot be understood.
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use tidegate::app::App;
+use tidegate::command_line::{self, Command, CommandLine, HealthcheckArguments, KeyCommand, ServeArguments};
+use tidegate::config::{self, Config, Loaded};
+use tidegate::listen::Listening;
+use tidegate::{data_dir, healthcheck, listen, open_files, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the last steps of a stop may take beyond the drain time before the process ends without them: closing the
+/// store is one fsync.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+
+/// Why the process ends with exit code 1: what happened, and after a semicolon how to mend it.
+struct Failure(String);
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string().replace(['\n', '\r'], " "))
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().command {
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Key { command: KeyCommand::Show(arguments) } => show_key(arguments.config.as_deref()),
+        Command::Healthcheck(arguments) => check_health(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(line)) => {
+            // Nothing is left to do where even stderr is gone.
+            let _ = writeln!(io::stderr(), "tidegate: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
+    Ok(Config::load(file, env::vars_os())?)
+}
+
+/// Writes to stdout. A reader that has gone away has seen what it wanted.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to stdout: {error}; check where it goes").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn show_key(file: Option<&Path>) -> Result<(), Failure> {
+    let config = load(file)?.config;
+    let key = data_dir::read_app_key(&config.data_dir)?;
+    say(&format!("{}\n", key.bearer().expose()))
+}
+
+fn check_health(arguments: &HealthcheckArguments) -> Result<(), Failure> {
+    let address = match arguments.address {
+        Some(address) => address,
+        None => {
+            let list = load(arguments.config.as_deref())?.config.ops_listen;
+            list.first().resolve().map_err(|error| {
+                format!(
+                    "cannot find the address of ops_listen ({list}): {error}; correct TIDEGATE_OPS_LISTEN"
+                )
+            })?
+        }
+    };
+    if address.port() == 0 {
+        return Err(
+            "ops_listen has port 0, so its real port is not known here; give it with --address".into()
+        );
+    }
+    Ok(healthcheck::ask(listen::reachable(address))?)
+}
+
+fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
+    if arguments.print_config {
+        return say(&config::annotated_defaults());
+    }
+    let Loaded { config, warnings } = load(arguments.config.as_deref())?;
+    if arguments.check {
+        return check(&config, &warnings);
+    }
+    telemetry::start_logging(config.log.as_str(), config.log_format)?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    open_files::raise_limit(config.connections_max);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        format!("cannot start the runtime: {error}; check the limits of processes and files")
+    })?;
+    let outcome = runtime.block_on(run(config));
+    // After an orderly stop no task is left; after one cut short the rest must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn check(config: &Config, warnings: &[String]) -> Result<(), Failure> {
+    data_dir::check(&config.data_dir)?;
+    if let Some(path) = &config.master_key_file {
+        data_dir::read_master_key(path)?;
+    }
+    for warning in warnings {
+        let _ = writeln!(io::stderr(), "tidegate: warning: {warning}");
+    }
+    say("the settings are good\n")
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    // Before anything else: a signal that arrives during the start must not kill the process half-way.
+    let mut signals = StopSignals::new()
+        .map_err(|error| format!("cannot handle signals: {error}; check the limit of open files"))?;
+    let stop_within = Duration::from_millis(config.drain_ms) + STOP_MARGIN;
+    let data_dir = config.data_dir.clone();
+    let app = tokio::select! {
+        started = App::start(config) => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the start was complete");
+            return Ok(());
+        }
+    };
+    announce(&data_dir, &app.listening())?;
+
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping; another signal cuts it short");
+    tokio::select! {
+        stopped = tokio::time::timeout(stop_within, app.stop()) => {
+            stopped.map_err(|_| {
+                format!("the stop was not done after {stop_within:?} and was cut short; raise drain_ms, or report it")
+            })?;
+            tracing::info!("stopped");
+        }
+        signal = signals.next() => tracing::warn!(signal, "the stop is cut short"),
+    }
+    Ok(())
+}
+
+/// Tells a program where the gateway listens, and a person at a terminal what to do next.
+fn announce(data_dir: &Path, listening: &Listening) -> Result<(), Failure> {
+    say(&format!("{}\n", serde_json::to_string(listening)?))?;
+    if io::stderr().is_terminal() {
+        let program = env::args().next().unwrap_or_else(|| "tidegate".to_owned());
+        let _ = io::stderr().write_all(command_line::next_steps(&program, data_dir, listening).as_bytes());
+    }
+    Ok(())
+}
+
+/// The signals that ask for an end.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Settings: one flat TOML file, the environment above it, the defaults below.
+//!
+//! [`settings`] is the table that everything else here is driven by. An unknown key in the file refuses the start; an
+//! unknown `TIDEGATE_` name in the environment is a warning, because orchestrators put names of their own there.
+
+mod print;
+mod settings;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Format as _, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use crate::domain::Limits;
+
+pub use print::annotated_defaults;
+pub use settings::Config;
+pub use value::{AddressRanges, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl};
+
+use settings::SETTINGS;
+use value::Reader;
+
+/// What stands before the upper-case key in the environment.
+pub const ENV_PREFIX: &str = "TIDEGATE_";
+/// A name this like a known one is worth suggesting (1.0 is the same, 0.0 has nothing in common).
+const SUGGESTION_SIMILARITY: f64 = 0.75;
+/// Names the metadata of the layer that came from the environment.
+const ENVIRONMENT: &str = "environment";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The file at this path.
+    File(PathBuf),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The table.
+    Default,
+}
+
+impl Origin {
+    fn of(layer: Option<&Metadata>, key: &str) -> Self {
+        match layer.and_then(|layer| layer.source.as_ref()?.file_path()) {
+            Some(path) => Self::File(path.to_owned()),
+            None => Self::Environment(env_name(key)),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Environment(name) => write!(f, "the environment variable {name}"),
+            Self::Default => f.write_str("the built-in defaults"),
+        }
+    }
+}
+
+/// Why the settings cannot be used. Each message is one line that says what is wrong, where, and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config file {}: {error}; check the path given to --config", path.display())]
+    Unreadable {
+        /// As given.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the config file {} is not valid TOML{at}: {message}; mend that line", path.display())]
+    NotToml {
+        /// As given.
+        path: PathBuf,
+        /// " in line 3", where known.
+        at: String,
+        /// What the parser says, without the text of the line: it may hold a secret.
+        message: String,
+    },
+    /// The file has a key that is no setting.
+    #[error(
+        "unknown key `{key}` in the file {}; {suggestion}, or see all keys with `tidegate serve --print-config`",
+        path.display()
+    )]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// "did you mean `x`", or "remove it".
+        suggestion: String,
+    },
+    /// An environment variable that is not text.
+    #[error("the environment variable {name} is not valid UTF-8; set it to a text or unset it")]
+    NotText {
+        /// Its name.
+        name: String,
+    },
+    /// A value of a wrong type, form or range.
+    #[error("`{key}` is {shown} in {origin}, which is not {rule}; correct it there or remove it")]
+    WrongValue {
+        /// The setting.
+        key: &'static str,
+        /// The value, cut to a readable length; never a secret.
+        shown: String,
+        /// Where it stands.
+        origin: Origin,
+        /// What it should be.
+        rule: String,
+    },
+    /// Two settings that contradict each other.
+    #[error(
+        "`{smaller}` ({smaller_value}) is greater than `{greater}` ({greater_value}), {because}; lower the first or raise the second"
+    )]
+    Contradiction {
+        /// The setting that must not be greater.
+        smaller: &'static str,
+        /// Its value.
+        smaller_value: u64,
+        /// The setting that bounds it.
+        greater: &'static str,
+        /// Its value.
+        greater_value: u64,
+        /// Why.
+        because: &'static str,
+    },
+}
+
+/// The settings, and what is odd about them without being wrong.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// One line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the settings from `file`, where one is given, and from the variables of `environment`.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Loaded, ConfigError> {
+        let mut layers = Figment::new();
+        if let Some(path) = file {
+            layers = layers.merge(file_layer(path)?);
+        }
+        let (variables, mut warnings) = environment_layer(environment)?;
+        layers = layers.merge(variables);
+        let config = Self::read(&Reader { layers: &layers })?;
+        config.refuse_contradictions()?;
+        warnings.extend(config.oddities());
+        Ok(Loaded { config, warnings })
+    }
+
+    /// The places in a conference that names no limits of its own.
+    pub fn conference_limits(&self) -> Limits {
+        Limits {
+            max_talker_count: self.max_talker_count,
+            max_video_count: self.max_video_count,
+            max_audience_count: self.max_audience_count,
+            max_pub_desktop_count: self.max_pub_desktop_count,
+        }
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), ConfigError> {
+        let ring = "because a viewer cannot be further behind than the ring reaches back";
+        let burst = "because a viewer would skip the burst that it has just been given";
+        let ms = u64::from;
+        for (smaller, smaller_value, greater, greater_value, because) in [
+            ("rtc_lag_max_ms", ms(self.rtc_lag_max_ms), "ring_ms_max", ms(self.ring_ms_max), ring),
+            ("live_lag_max_ms", ms(self.live_lag_max_ms), "ring_ms_max", ms(self.ring_ms_max), ring),
+            ("rtc_burst_ms", ms(self.rtc_burst_ms), "rtc_lag_max_ms", ms(self.rtc_lag_max_ms), burst),
+        ] {
+            if smaller_value > greater_value {
+                return Err(ConfigError::Contradiction {
+                    smaller,
+                    smaller_value,
+                    greater,
+                    greater_value,
+                    because,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn oddities(&self) -> Vec<String> {
+        let mut oddities = Vec::new();
+        if self.ops_token.is_none() && !self.ops_listen.is_loopback() {
+            oddities.push(format!(
+                "ops_listen ({}) is open to other hosts and ops_token is not set: /metrics refuses them until it is",
+                self.ops_listen
+            ));
+        }
+        oddities
+    }
+}
+
+/// The name of the environment variable for `key`.
+pub fn env_name(key: &str) -> String {
+    format!("{ENV_PREFIX}{}", key.to_ascii_uppercase())
+}
+
+/// Values of one origin.
+struct Layer {
+    metadata: Metadata,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        self.metadata.clone()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+fn file_layer(path: &Path) -> Result<Layer, ConfigError> {
+    let text =
+        fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    let values: Dict = Toml::from_str(&text).map_err(|error| ConfigError::NotToml {
+        path: path.to_owned(),
+        at: error.span().map(|span| in_line(&text, span.start)).unwrap_or_default(),
+        message: error.message().replace('\n', ", "),
+    })?;
+    if let Some(key) = values.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != *key)) {
+        let suggestion = match nearest(key, SETTINGS.iter().map(|setting| setting.key.to_owned())) {
+            Some(known) => format!("did you mean `{known}`? Correct it"),
+            None => "remove it".to_owned(),
+        };
+        return Err(ConfigError::UnknownKey { key: key.clone(), path: path.to_owned(), suggestion });
+    }
+    Ok(Layer { metadata: Metadata::from("TOML file", path), values })
+}
+
+fn in_line(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    format!(" in line {}", before.matches('\n').count() + 1)
+}
+
+/// The layer of known names, and a warning for each unknown one.
+fn environment_layer(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(Layer, Vec<String>), ConfigError> {
+    let known: BTreeMap<String, &str> =
+        SETTINGS.iter().map(|setting| (env_name(setting.key), setting.key)).collect();
+    let mut values = Dict::new();
+    let mut unknown = Vec::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(ENV_PREFIX)) else {
+            continue;
+        };
+        let Some(key) = known.get(name) else {
+            unknown.push(name.to_owned());
+            continue;
+        };
+        let value = value.into_string().map_err(|_| ConfigError::NotText { name: name.to_owned() })?;
+        values.insert((*key).to_owned(), Value::from(value));
+    }
+    unknown.sort();
+    let warnings = unknown
+        .into_iter()
+        .map(|name| match nearest(&name, known.keys().cloned()) {
+            Some(known) => format!("{name} is not a setting and has no effect; did you mean {known}?"),
+            None => format!("{name} is not a setting and has no effect"),
+        })
+        .collect();
+    Ok((Layer { metadata: Metadata::named(ENVIRONMENT), values }, warnings))
+}
+
+/// The known name most like `name`, if it is like it at all.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    known
+        .map(|known| (strsim::jaro_winkler(&name, &known.to_ascii_lowercase()), known))
+        .filter(|(similarity, _)| *similarity >= SUGGESTION_SIMILARITY)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests;

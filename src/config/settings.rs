@@ -1,0 +1,174 @@
+//! The table of settings. A row is everything that is known about one: the name, the type, the default, the range,
+//! and the text that stands both in the documentation of [`Config`] and in `tidegate serve --print-config`.
+
+use std::path::PathBuf;
+
+use crate::domain::Limits;
+use crate::listen::ListenAddresses;
+use crate::telemetry::LogFormat;
+
+use super::ConfigError;
+use super::value::{AddressRanges, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl, Reader, SettingValue};
+
+/// An hour: longer than any wait that makes sense while a server runs.
+const HOUR_MS: u64 = 3_600_000;
+/// A day, the longest life of a user token (contract, section "Who is calling").
+const DAY_SECONDS: u64 = 86_400;
+/// Thirty days: a ticket or media URL that lives longer is better issued again.
+const MONTH_SECONDS: u64 = 30 * DAY_SECONDS;
+/// More connections than one Linux process can hold by default (fs.nr_open).
+const CONNECTIONS_CEILING: u64 = 1_048_576;
+/// One stream's ring never gets more than this, so that a typing error cannot eat the machine.
+const RING_BYTES_CEILING: u64 = 1 << 30;
+/// One large keyframe of a good camera fits in this.
+const RING_BYTES_FLOOR: u64 = 1 << 20;
+
+/// What stands in the table about one setting, as far as it can be known without its type.
+pub(super) struct Setting {
+    /// The name in the file; in the environment `TIDEGATE_` and the same in upper case.
+    pub(super) key: &'static str,
+    /// The explanation, one line each, as written in the table.
+    pub(super) doc: &'static [&'static str],
+    /// What a value looks like.
+    pub(super) form: &'static str,
+    /// Whether its value must never be shown.
+    pub(super) secret: bool,
+    /// The default, and for a number its range.
+    pub(super) default: Preset,
+}
+
+/// A default as it is written into a TOML file.
+#[derive(Clone, Copy)]
+pub(super) enum Preset {
+    /// A whole number and the range that is allowed.
+    Number { default: u64, min: u64, max: u64 },
+    /// A text. Where the type allows it, the empty text means "not set".
+    Text(&'static str),
+}
+
+const fn number(default: u64, min: u64, max: u64) -> Preset {
+    Preset::Number { default, min, max }
+}
+
+const fn text(default: &'static str) -> Preset {
+    Preset::Text(default)
+}
+
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr; )+) => {
+        /// Every setting, checked. After start-up nobody looks at a file or at the environment again.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $doc])+ pub $key: $kind, )+
+        }
+
+        /// The table, in the order in which it is printed.
+        pub(super) static SETTINGS: [Setting; [$(stringify!($key)),+].len()] = [
+            $( Setting {
+                key: stringify!($key),
+                doc: &[$($doc),+],
+                form: <$kind as SettingValue>::FORM,
+                secret: <$kind as SettingValue>::SECRET,
+                default: $default,
+            } ),+
+        ];
+
+        impl Config {
+            /// Reads every setting of the table; the first wrong value is the error.
+            pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ConfigError> {
+                let [$($key),+] = &SETTINGS;
+                Ok(Self { $( $key: reader.value($key)? ),+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where RTMP is served: publish and play. A comma list of host:port; port 0 takes a free one.
+    rtmp_listen: ListenAddresses = text("0.0.0.0:1935,[::]:1935");
+    /// Where HTTP is served: control API, events, FLV.
+    http_listen: ListenAddresses = text("0.0.0.0:8080,[::]:8080");
+    /// Where /healthz, /readyz and /metrics are served. Off loopback, /metrics needs ops_token.
+    ops_listen: ListenAddresses = text("127.0.0.1:9090");
+    /// What a scraper of /metrics must bring as a bearer token. Empty: none, then /metrics answers on loopback only.
+    ops_token: Option<OpsToken> = text("");
+    /// Where phones reach RTMP, for the media URLs in answers. Empty: the host of the request and the bound port.
+    public_rtmp_url: Option<PublicRtmpUrl> = text("");
+    /// Where phones and browsers reach HTTP, for the URLs in answers. Empty: the host of the request.
+    public_http_url: Option<PublicHttpUrl> = text("");
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as a comma list of address ranges. Empty: none.
+    trusted_proxies: AddressRanges = text("");
+
+    /// The folder of everything that outlives a restart. Made at the first start; one server at a time may use it.
+    data_dir: PathBuf = text("data");
+    /// A file with the key that signs tickets, member tokens and media URLs: at least 32 random bytes or characters.
+    /// Empty: the key is made at the first start and kept in the store.
+    master_key_file: Option<PathBuf> = text("");
+
+    /// How long a stop may take: members are told and media ends in order. It is shorter when no socket is left.
+    drain_ms: u64 = number(10_000, 0, HOUR_MS);
+    /// How long a new member may stay without an event socket, a heartbeat or media before it counts as gone.
+    /// Two minutes: a person answers a permission dialog in that time.
+    first_contact_ms: u64 = number(120_000, 100, HOUR_MS);
+    /// How long a member that was there may be silent in all of these before it counts as gone.
+    /// Twenty seconds: a phone that changes networks is back by then.
+    member_timeout_ms: u64 = number(20_000, 100, HOUR_MS);
+    /// How long a stream waits for its vanished publisher while viewers stay attached.
+    /// Ten seconds: a live-pusher tries three times, three seconds apart.
+    publisher_grace_ms: u64 = number(10_000, 0, HOUR_MS);
+    /// How long a play waits for a publisher that has not come yet.
+    play_wait_ms: u64 = number(30_000, 0, HOUR_MS);
+    /// Sessions that one play URL serves at once; one more replaces the oldest.
+    /// Four: a phone's reconnects overlap, and a page may be open twice.
+    plays_per_url: u32 = number(4, 1, 1000);
+    /// Viewers of one stream. Ten thousand fill a 10 Gbit/s line at 1 Mbit/s.
+    viewers_per_stream_max: u32 = number(10_000, 1, CONNECTIONS_CEILING);
+
+    /// Connections in all, RTMP and HTTP together: a stream full of viewers, and half as many for all others.
+    /// Each needs a file descriptor and some tens of kilobytes.
+    connections_max: u32 = number(15_000, 1, CONNECTIONS_CEILING);
+    /// Connections from one address; loopback is exempt. Two thousand: phones share their carrier's address.
+    connections_per_address_max: u32 = number(2000, 1, CONNECTIONS_CEILING);
+    /// How long a new connection may take until it publishes, plays or has asked its first request.
+    /// Ten seconds: a phone on a poor network needs several round trips of a second.
+    handshake_timeout_ms: u64 = number(10_000, 100, HOUR_MS);
+    /// How long a viewer's socket may accept not a single byte before it is closed.
+    viewer_stall_ms: u64 = number(10_000, 100, HOUR_MS);
+    /// How long a publisher may send not a single byte before its session is closed.
+    /// Five minutes: an app in the background sends next to nothing for that long, and comes back.
+    publisher_idle_ms: u64 = number(300_000, 100, HOUR_MS);
+
+    /// Life of a user token made by POST /v1/user-tokens, where the request names none.
+    user_token_ttl_seconds: u64 = number(3600, 1, DAY_SECONDS);
+    /// Life of a ticket, where the request names none.
+    ticket_ttl_seconds: u64 = number(86_400, 1, MONTH_SECONDS);
+    /// How long a media URL admits. A session that is in stays in.
+    media_url_ttl_seconds: u64 = number(86_400, 1, MONTH_SECONDS);
+
+    /// Members of role TALKER and above in a new conference that names no limit of its own.
+    max_talker_count: u32 = number(9, 1, Limits::CEILING.max_talker_count as u64);
+    /// Streams that may carry video in such a conference.
+    max_video_count: u32 = number(9, 0, Limits::CEILING.max_video_count as u64);
+    /// Members of role AUDIENCE in such a conference.
+    max_audience_count: u32 = number(600, 0, Limits::CEILING.max_audience_count as u64);
+    /// Shared desktops in such a conference.
+    max_pub_desktop_count: u32 = number(2, 0, Limits::CEILING.max_pub_desktop_count as u64);
+
+    /// Bytes of media kept per stream for its viewers. 16 MiB hold 20 seconds of 6 Mbit/s.
+    ring_bytes_max: usize = number(16 << 20, RING_BYTES_FLOOR, RING_BYTES_CEILING);
+    /// Milliseconds of media kept per stream. Twenty seconds hold two GOPs of an encoder left at its defaults.
+    ring_ms_max: u32 = number(20_000, 1000, 120_000);
+    /// Packets kept per stream. Twenty seconds of 60 video and 47 audio packets a second are 2140.
+    ring_packets_max: usize = number(4096, 64, 1 << 20);
+    /// The span into which the first burst of an rtc viewer is squeezed, so that its player does not start behind.
+    rtc_burst_ms: u32 = number(500, 0, 10_000);
+    /// How far an rtc viewer may fall behind before it skips to the newest keyframe.
+    rtc_lag_max_ms: u32 = number(2000, 100, 120_000);
+    /// The same for a live viewer, which prefers every frame to the newest.
+    live_lag_max_ms: u32 = number(8000, 100, 120_000);
+
+    /// What is logged: off, error, warn, info, debug or trace, or a comma list with module=level, such as "info,tidegate::rtmp=debug".
+    log: LogFilter = text("info");
+    /// How a log line looks: text for people, json for collectors.
+    log_format: LogFormat = text("text");
+}

@@ -1,0 +1,347 @@
+//! The data directory: made with narrow rights, used by one server at a time, home of the app key.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::domain::AppId;
+use crate::entropy::{self, EntropyError};
+use crate::secret::Secret;
+
+/// The file whose lock says that a server is running. It stays when the server ends; only the lock counts.
+const LOCK_FILE: &str = "lock";
+/// The file with the first app's key.
+const APP_KEY_FILE: &str = "app.key";
+/// Where the key is written before it gets its name, so that no half of it is ever read.
+const APP_KEY_DRAFT: &str = "app.key.new";
+/// Only the server's own user may enter.
+const DIRECTORY_MODE: u32 = 0o700;
+/// Only the server's own user may read.
+const SECRET_FILE_MODE: u32 = 0o600;
+/// Key files are short; a longer one is not a key file.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
+/// Shortest master key: 256 bits when the bytes are random.
+const MASTER_KEY_BYTES_MIN: usize = 32;
+/// Shortest secret of an app key, in characters: 128 bits in base64.
+const APP_SECRET_CHARS_MIN: usize = 22;
+
+/// Why the data directory, or a key file, cannot be used. Each message is one line that says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made, or nothing can be written there.
+    #[error(
+        "cannot write to the data directory {}: {error}; give this user the right to write there or set \
+         TIDEGATE_DATA_DIR to another folder", path.display()
+    )]
+    Unwritable {
+        /// The folder or file that failed.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Somebody holds the lock.
+    #[error(
+        "another tidegate is running on the data directory {}; stop it or set TIDEGATE_DATA_DIR to another folder",
+        path.display()
+    )]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// No server has made a key here yet.
+    #[error(
+        "there is no app key in {}; start the gateway once (`tidegate serve`) to make one, or set TIDEGATE_DATA_DIR \
+         to the folder that it uses", path.display()
+    )]
+    NoAppKey {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A key file that cannot be read.
+    #[error("cannot read the key file {}: {error}; run as the user that owns it", path.display())]
+    KeyUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A key file that holds something else.
+    #[error("the key file {} does not hold {what}; restore it from a backup or remove it to have a new one made", path.display())]
+    KeyMalformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// A master key that protects nothing.
+    #[error(
+        "the master key file {} must hold 32 to 4096 bytes; make one with `openssl rand -base64 32`", path.display()
+    )]
+    MasterKeyLength {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No random bytes for a new key.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+/// The key of an app: all rights in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppKey {
+    /// The app.
+    pub app: AppId,
+    /// What proves it.
+    pub secret: Secret,
+}
+
+impl AppKey {
+    /// `<appId>.<secret>`, as it stands in the file and in an `Authorization` header.
+    pub fn bearer(&self) -> Secret {
+        Secret::new(format!("{}.{}", self.app, self.secret.expose()))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (app, secret) = text.trim_end().split_once('.')?;
+        let is_secret = secret.len() >= APP_SECRET_CHARS_MIN
+            && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let secret = is_secret.then(|| Secret::new(secret.to_owned()))?;
+        Some(Self { app: AppId::parse(app).ok()?, secret })
+    }
+
+    fn generate() -> Result<Self, EntropyError> {
+        Ok(Self { app: AppId::from_random(entropy::bytes()?), secret: entropy::secret()? })
+    }
+}
+
+/// A data directory that this process alone uses, for as long as this value lives. The kernel takes the lock back
+/// when the process ends, however it ends.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder where it is absent, and claims it.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let unwritable = |path: &Path, error| DataDirError::Unwritable { path: path.to_owned(), error };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(path)
+            .map_err(|error| unwritable(path, error))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(SECRET_FILE_MODE)
+            .open(&lock_path)
+            .map_err(|error| unwritable(&lock_path, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(unwritable(&lock_path, error)),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key of the first app, made now where there is none yet. It is on disk when this returns.
+    pub fn app_key(&self) -> Result<AppKey, DataDirError> {
+        match read_app_key(&self.path) {
+            Err(DataDirError::NoAppKey { .. }) => {
+                let key = AppKey::generate()?;
+                self.keep_app_key(&key).map_err(|error| DataDirError::Unwritable {
+                    path: self.path.join(APP_KEY_FILE),
+                    error,
+                })?;
+                Ok(key)
+            }
+            other => other,
+        }
+    }
+
+    fn keep_app_key(&self, key: &AppKey) -> io::Result<()> {
+        let draft = self.path.join(APP_KEY_DRAFT);
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_FILE_MODE).open(&draft)?;
+        file.write_all(key.bearer().expose().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&draft, self.path.join(APP_KEY_FILE))?;
+        // The new name is durable only once the folder is.
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// The app key in the data directory `path`. Takes no lock, so that it works beside a running server.
+pub fn read_app_key(path: &Path) -> Result<AppKey, DataDirError> {
+    let file = path.join(APP_KEY_FILE);
+    let bytes = match read_key_file(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DataDirError::NoAppKey { path: path.to_owned() });
+        }
+        read => read.map_err(|error| DataDirError::KeyUnreadable { path: file.clone(), error })?,
+    };
+    std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(AppKey::parse)
+        .ok_or(DataDirError::KeyMalformed { path: file, what: "<appId>.<secret>" })
+}
+
+/// The master key in the file at `path`: 32 to 4096 bytes of any kind. Of a text, white space at its end is no part.
+pub fn read_master_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
+    let mut key =
+        read_key_file(path).map_err(|error| DataDirError::KeyUnreadable { path: path.to_owned(), error })?;
+    if key.is_ascii() {
+        let length = key.trim_ascii_end().len();
+        key.truncate(length);
+    }
+    if key.len() < MASTER_KEY_BYTES_MIN || key.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(DataDirError::MasterKeyLength { path: path.to_owned() });
+    }
+    Ok(key)
+}
+
+/// Whether [`DataDir::open`] can be expected to work, found out without making anything: the nearest thing on the way
+/// to `path` that exists is a folder, and not write-protected for everybody.
+pub fn check(path: &Path) -> Result<(), DataDirError> {
+    let unwritable = |path: &Path, error| DataDirError::Unwritable { path: path.to_owned(), error };
+    let absolute = std::path::absolute(path).map_err(|error| unwritable(path, error))?;
+    for folder in absolute.ancestors() {
+        match fs::metadata(folder) {
+            Ok(found) if !found.is_dir() => {
+                return Err(unwritable(folder, io::ErrorKind::NotADirectory.into()));
+            }
+            Ok(found) if found.permissions().readonly() => {
+                return Err(unwritable(folder, io::ErrorKind::PermissionDenied.into()));
+            }
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unwritable(folder, error)),
+        }
+    }
+    Ok(())
+}
+
+fn read_key_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)?.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_first_start_makes_a_key_that_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("some/data");
+        let key = DataDir::open(&path).unwrap().app_key().unwrap();
+        assert_eq!(DataDir::open(&path).unwrap().app_key().unwrap(), key);
+        assert_eq!(read_app_key(&path).unwrap(), key);
+        assert_eq!(key.bearer().expose(), fs::read_to_string(path.join("app.key")).unwrap().trim_end());
+        assert_eq!((mode(&path), mode(&path.join("app.key"))), (0o700, 0o600));
+        assert!(!path.join(APP_KEY_DRAFT).exists());
+    }
+
+    #[test]
+    fn a_draft_left_by_a_crash_is_no_key() {
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join(APP_KEY_DRAFT), "half").unwrap();
+        fs::set_permissions(data.path().join(APP_KEY_DRAFT), fs::Permissions::from_mode(0o644)).unwrap();
+        DataDir::open(data.path()).unwrap().app_key().unwrap();
+        assert_eq!(mode(&data.path().join(APP_KEY_FILE)), 0o600);
+    }
+
+    #[test]
+    fn two_directories_get_two_keys() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = |path| DataDir::open(path).unwrap().app_key().unwrap();
+        let (one, other) = (key(one.path()), key(other.path()));
+        assert!(one.app != other.app && one.secret != other.secret);
+    }
+
+    #[test]
+    fn a_directory_serves_one_at_a_time() {
+        let data = tempfile::tempdir().unwrap();
+        let first = DataDir::open(data.path()).unwrap();
+        let line = DataDir::open(data.path()).unwrap_err().to_string();
+        assert!(line.contains("another tidegate is running on"), "{line}");
+        first.app_key().unwrap();
+        read_app_key(data.path()).unwrap();
+        drop(first);
+        DataDir::open(data.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_folder_is_refused_by_open_and_check_alike() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("data")] {
+            assert!(matches!(DataDir::open(&path), Err(DataDirError::Unwritable { .. })), "{path:?}");
+            assert!(matches!(check(&path), Err(DataDirError::Unwritable { .. })), "{path:?}");
+        }
+        check(parent.path()).unwrap();
+        let absent = parent.path().join("not/yet/there");
+        check(&absent).unwrap();
+        assert!(!absent.exists());
+    }
+
+    #[test]
+    fn a_missing_key_says_how_to_get_one() {
+        let data = tempfile::tempdir().unwrap();
+        let line = read_app_key(data.path()).unwrap_err().to_string();
+        assert!(line.contains("start the gateway once"), "{line}");
+    }
+
+    #[test]
+    fn a_spoilt_key_is_neither_used_nor_replaced_nor_shown() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join(APP_KEY_FILE);
+        let long = "x".repeat(5000);
+        for text in
+            ["", "no-dot-in-this-text-xxxxxxxxxxxxx", "app.short", "a/b.0123456789012345678901", &long]
+        {
+            fs::write(&file, text).unwrap();
+            let error = DataDir::open(data.path()).unwrap().app_key().unwrap_err();
+            assert!(matches!(error, DataDirError::KeyMalformed { .. }), "{text}: {error}");
+            assert!(text.is_empty() || !error.to_string().contains(text));
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_master_key_has_at_least_256_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("master");
+        assert!(matches!(read_master_key(&file), Err(DataDirError::KeyUnreadable { .. })));
+        for (bytes, good) in [(31, false), (32, true), (4096, true), (4097, false)] {
+            let key = vec![b'k'; bytes];
+            fs::write(&file, [key.as_slice(), b"\n"].concat()).unwrap();
+            assert_eq!(read_master_key(&file).ok().map(|read| read.to_vec()), good.then_some(key), "{bytes}");
+        }
+        let binary = [&[0xFF; 31][..], b"\n"].concat();
+        fs::write(&file, &binary).unwrap();
+        assert_eq!(read_master_key(&file).unwrap().to_vec(), binary);
+    }
+}

@@ -1,0 +1,49 @@
+//! How many files, and so sockets, this process may have open.
+
+/// Descriptors that are no connections: listeners, the store's files, the log, the runtime's own.
+const DESCRIPTORS_RESERVED: u64 = 128;
+
+/// Raises the process's limit of open files as far as the system allows, and says in the log what came of it, above
+/// all when `connections_max` connections do not fit.
+pub fn raise_limit(connections_max: u32) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => {
+            tracing::info!(limit, "open files allowed");
+            if let Some(warning) = shortage(limit, connections_max) {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files; raise it with `ulimit -n`");
+        }
+    }
+}
+
+fn shortage(limit: u64, connections_max: u32) -> Option<String> {
+    let needed = u64::from(connections_max) + DESCRIPTORS_RESERVED;
+    (limit < needed).then(|| {
+        format!(
+            "only {limit} files may be open, {needed} are needed for connections_max ({connections_max}); raise the \
+             hard limit (`ulimit -Hn`, LimitNOFILE of systemd) or lower connections_max"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_below_the_connections_is_told() {
+        assert_eq!(shortage(1128, 1000), None);
+        let warning = shortage(1127, 1000).unwrap();
+        assert!(warning.contains("1127") && warning.contains("connections_max (1000)"), "{warning}");
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        raise_limit(1);
+        let (soft, hard) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
+        assert_eq!(soft, hard);
+    }
+}
