@@ -3,8 +3,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
-COPY src src
+COPY . .
 RUN cargo build --release --locked --bin tidegate
 
 FROM debian:bookworm-slim

@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit deny tools demo
+.PHONY: help run build test check unit fuzz-check deny tools demo
 
 CARGO ?= cargo
 
@@ -28,16 +28,19 @@ demo: cargo-present
 tools: cargo-present
 	tools/prepare-tests
 
-test: tools check unit deny
+# The licences come last: the tool that reads them is the longest to install.
+test: tools check unit fuzz-check deny
 
 check: cargo-present
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --manifest-path fuzz/Cargo.toml; fi
 
 unit: cargo-present
 	$(CARGO) test --doc --quiet
 	$(CARGO) nextest run
+
+fuzz-check: cargo-present
+	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --manifest-path fuzz/Cargo.toml; fi
 
 # The advisory database needs the open internet and is a separate matter: `cargo deny check advisories`.
 deny: cargo-present
