@@ -18,7 +18,8 @@ async fn get(address: SocketAddr, path: &str, bearer: Option<&str>) -> Page {
         request = request.bearer_auth(bearer);
     }
     let answer = within(EVENT, path, request.send()).await.expect(path);
-    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("").to_owned();
+    let kind =
+        answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("").to_owned();
     Page { status: answer.status().as_u16(), kind, body: answer.text().await.expect("a body") }
 }
 

@@ -116,11 +116,7 @@ async fn no_session_of_a_kicked_epoch_survives() {
 }
 
 /// New tickets, joins and media URLs for all: half of them publish, half of them play.
-async fn admit_all(
-    conference: &Conference,
-    names: &[String],
-    star: &str,
-) -> BTreeMap<String, Arc<Epoch>> {
+async fn admit_all(conference: &Conference, names: &[String], star: &str) -> BTreeMap<String, Arc<Epoch>> {
     let mut epochs = BTreeMap::new();
     let mut calls = JoinSet::new();
     let mut waiting = names.iter().enumerate();
@@ -167,7 +163,10 @@ async fn race(mut newest: watch::Receiver<Option<Arc<Epoch>>>, counts: Arc<Count
             attempts_after_kick += usize::from(began_after_kick);
             match attempt(&epoch, &counts).await {
                 Ok(Outcome::Admitted) if began_after_kick => {
-                    counts.wrong.lock().push(format!("let in after the kick was answered: {}", epoch.url.stream));
+                    counts
+                        .wrong
+                        .lock()
+                        .push(format!("let in after the kick was answered: {}", epoch.url.stream));
                 }
                 Ok(Outcome::Refused) if !began_after_kick && epoch.kicked.lock().is_none() => {
                     // The kick was applied before its answer was written: the racer comes back when it is known.
