@@ -5,7 +5,7 @@ use crate::domain::media_url::Profile;
 /// How much a stream keeps and how far a viewer may fall behind. Each stream has its own share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
-    /// Bytes of media that a stream keeps, each packet counted with [`super::ring::PACKET_OVERHEAD_BYTES`]. The
+    /// Bytes of media that a stream keeps, each packet counted with half a KiB on top. The
     /// newest packet is kept whatever its size, so the real bound is this or one packet.
     pub ring_bytes_max: usize,
     /// Milliseconds of media that a stream keeps. A GOP that is longer has no joiners at its end: they wait for

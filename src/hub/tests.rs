@@ -173,6 +173,48 @@ fn an_rtc_joiner_that_is_little_behind_is_not_squeezed() {
 }
 
 #[test]
+fn a_squeeze_outlasts_a_skip_for_sound_that_lies_far_behind() {
+    let stage = Stage::new(small());
+    let mut source = stage.publisher(0);
+    source.video(keyframe(100), 0);
+    source.send(PacketKind::Audio, sound(10), 0).unwrap();
+    for now_ms in (40..8000).step_by(40) {
+        source.video(interframe(50), now_ms);
+        if now_ms > 1000 {
+            source.send(PacketKind::Audio, sound(10), now_ms - 1000).unwrap();
+        }
+    }
+    let mut viewer = stage.viewer(Rtc);
+    let sounds = |out: Vec<Outgoing>| {
+        let sounds = out.into_iter().filter(|outgoing| outgoing.frame.packet().kind == PacketKind::Audio);
+        sounds.map(|outgoing| outgoing.timestamp_ms).collect::<Vec<_>>()
+    };
+    let before = sounds(viewer.drain());
+    source.video(interframe(50), 8000);
+    source.gop(9040, 9080);
+    for now_ms in [7_100, 8_100, 9_100] {
+        let stamp = u32::try_from(now_ms).unwrap();
+        source.publisher.write(PacketKind::Audio, stamp, sound(10), Timestamp(9080)).unwrap();
+    }
+    let after = sounds(viewer.drain());
+    assert_eq!((viewer.skips(), after.len()), (1, 3));
+    let all = [before, after].concat();
+    assert!(all.is_sorted(), "{all:?}");
+}
+
+#[test]
+fn a_joiner_gets_no_headers_of_a_publisher_before() {
+    let stage = Stage::new(small());
+    let mut old = stage.publisher(0);
+    old.headers(1, 0);
+    old.gop(0, 100);
+    let mut new = stage.publisher(20_000);
+    new.audio(audio_header(2), 20_000);
+    new.audio(sound(10), 20_000);
+    assert_eq!(payloads(&stage.viewer(Live).drain()), [audio_header(2)]);
+}
+
+#[test]
 fn a_newer_publisher_takes_over_at_once_and_keeps_the_viewers() {
     let stage = Stage::new(HubSettings::default());
     let mut viewer = stage.viewer(Rtc);
@@ -291,7 +333,9 @@ fn names_do_not_accumulate() {
         let publish = stage.table.enter(start(Direction::Publish, 1, [0; 4]));
         let viewer = stage.hub.subscribe(&id, Rtc, Arc::clone(play.session())).unwrap();
         drop(stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0)));
+        assert_eq!(stage.hub.stream_count(), 1, "a viewer waits");
         drop(viewer);
+        assert_eq!(stage.hub.stream_count(), 0, "never live, and nobody there");
         let mut publisher = stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0));
         publisher.write(PacketKind::Audio, 0, sound(10), Timestamp(0)).unwrap();
         let claim = publisher.claim();

@@ -89,8 +89,8 @@ fn a_new_publisher_goes_on_after_the_time_that_went_by() {
     assert_eq!(timeline.place(Data, false, 0, 2_000), 7000, "metadata does not move time");
     assert_eq!(timeline.place(Video, false, 0, 2_050), 7000, "nor does a sequence header");
     assert_eq!(timeline.place(Video, true, 0, 2_100), 9000);
-    assert_eq!(timeline.place(Audio, true, 0, 2_100), 9000);
-    assert_eq!(timeline.place(Audio, true, u32::MAX, 2_100), 9000, "nothing stands before its session");
+    assert_eq!(timeline.place(Audio, true, 50_u32.wrapping_neg(), 2_100), 9000, "nothing before its session");
+    assert_eq!(timeline.place(Audio, true, 10, 2_110), 9010);
     assert_eq!(timeline.place(Video, true, 33, 2_133), 9033);
     timeline.begin();
     assert_eq!(timeline.place(Video, true, 500, 2_133), 9034, "at least a millisecond");
