@@ -1,6 +1,8 @@
 //! Inputs that are known to kill RTMP servers, sent to a running one. Each ends one connection or nothing; a good
 //! viewer beside it goes on seeing its stream.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+
 mod support;
 
 use support::peer::{Feed, Watch};
@@ -89,7 +91,10 @@ fn strange_amf() -> Vec<(&'static str, Vec<u8>)> {
         ("nested arrays", amf::nested_arrays(NESTING)),
         ("nested objects", amf::nested_objects(NESTING)),
         ("a strict array of 2^32-1 values", vec![10, 0xFF, 0xFF, 0xFF, 0xFF]),
-        ("an ECMA array without end", [vec![8, 0xFF, 0xFF, 0xFF, 0xFF, 0, 1, b'k'], amf::number(1.0)].concat()),
+        (
+            "an ECMA array without end",
+            [vec![8, 0xFF, 0xFF, 0xFF, 0xFF, 0, 1, b'k'], amf::number(1.0)].concat(),
+        ),
         ("a string longer than the message", vec![2, 0xFF, 0xFF, b'x']),
         ("a long string longer than the message", vec![12, 0xFF, 0xFF, 0xFF, 0xFF, b'x']),
         ("a date", vec![11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -175,7 +180,10 @@ async fn strange_chunks_end_one_connection_at_most() {
         ("type 3 without history", vec![0xC6, 1, 2, 3, 4]),
         ("type 1 without history", vec![0x46, 0, 0, 1, 0, 0, 1, kind::VIDEO, 1]),
         ("type 2 without history", vec![0x86, 0, 0, 1, 1]),
-        ("chunk streams of two and three bytes", vec![0x00, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0x01, 0xFF, 0xFF]),
+        (
+            "chunk streams of two and three bytes",
+            vec![0x00, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0x01, 0xFF, 0xFF],
+        ),
         ("a chunk size of 0", control(kind::SET_CHUNK_SIZE, 0)),
         ("a chunk size of 1", control(kind::SET_CHUNK_SIZE, 1)),
         ("a chunk size of 2^31-1", control(kind::SET_CHUNK_SIZE, 0x7FFF_FFFF)),
@@ -202,8 +210,20 @@ async fn strange_chunks_end_one_connection_at_most() {
 async fn names_of_any_kind_are_only_names() {
     let mut scene = Scene::set().await;
     let long = "n".repeat(60_000);
-    let names =
-        ["", "?", "?t=", "\0", "..", "../../etc/passwd", "%2e%2e", "/", "a/b/c", "?t=%", "?t=%F", long.as_str()];
+    let names = [
+        "",
+        "?",
+        "?t=",
+        "\0",
+        "..",
+        "../../etc/passwd",
+        "%2e%2e",
+        "/",
+        "a/b/c",
+        "?t=%",
+        "?t=%F",
+        long.as_str(),
+    ];
     for name in names {
         let what = format!("the name {:?}", name.get(..20).unwrap_or(name));
         let said = send(&scene, &connected("live", &raw::play(1, name))).await;

@@ -1,5 +1,7 @@
 //! A kick ends the right at once: sockets close, the client's automatic retry is refused, old tickets are dead.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+
 mod support;
 
 use std::time::Instant;
@@ -134,7 +136,8 @@ async fn deleting_a_stream_ends_its_publisher_and_its_url() {
     let retry = Peer::publish(&published.url).await.err().expect("refused");
     retry.assert_refuses(PUBLISH_REFUSED, "url_invalid");
     let again = anna.publish("RTC1").await.expect("declared again");
-    let retry = Peer::publish(&published.url).await.err().expect("the URL of the earlier declaration stays dead");
+    let retry =
+        Peer::publish(&published.url).await.err().expect("the URL of the earlier declaration stays dead");
     retry.assert_refuses(PUBLISH_REFUSED, "url_invalid");
     Peer::publish(&again.url).await.expect("the new URL is good");
     gateway.stop().await;

@@ -1,5 +1,7 @@
 //! Starting, refusing to start, and stopping: each refusal is one line that says what is wrong and how to mend it.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -107,7 +109,8 @@ async fn a_newer_data_directory_is_refused_and_left_alone() {
     let database = find_database(setup.data_path()).expect("an SQLite file in the data directory");
     let set_version = |version: i64| {
         let connection = rusqlite::Connection::open(&database).expect("opens");
-        let before: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("version");
+        let before: i64 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("version");
         connection.pragma_update(None, "user_version", version).expect("set");
         before
     };
@@ -198,8 +201,10 @@ async fn sigterm_drains_and_exits_with_zero() {
     // A socket that never finishes its handshake must not hold the end up either.
     let _silent = tokio::net::TcpStream::connect(gateway.rtmp).await.expect("connects");
     gateway.stop().await;
-    within(EVENT, "both sessions end with the gateway", async { (feed.closed().await, viewer.closed().await) })
-        .await;
+    within(EVENT, "both sessions end with the gateway", async {
+        (feed.closed().await, viewer.closed().await)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -249,9 +254,8 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn find_database(directory: &Path) -> Option<PathBuf> {
-    let is_database = |path: &PathBuf| {
-        std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0"))
-    };
+    let is_database =
+        |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0"));
     files_below(directory).into_iter().find(is_database)
 }
 

@@ -58,7 +58,8 @@ async fn obs_fields_push_as_well_as_the_url() {
 async fn the_conference_says_what_was_asked_and_what_is_default() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
-    let communication = app.create(json!({ "confrType": 10, "metadata": { "class": "5b" } })).await.expect("created");
+    let communication =
+        app.create(json!({ "confrType": 10, "metadata": { "class": "5b" } })).await.expect("created");
     let live = app.create(json!({ "confrType": 12, "user": "teacher" })).await.expect("created");
 
     let seen = communication.get().await.expect("the conference");
@@ -84,7 +85,10 @@ async fn a_password_admits_to_the_default_role() {
     let dora = dora.expect("a join by password");
     assert_eq!((dora.name.as_str(), dora.role), ("dora", AUDIENCE));
 
-    let asked = app.api.post(&live.path("/tickets"), &user_token, json!({ "password": "open sesame", "role": 7 })).await;
+    let asked = app
+        .api
+        .post(&live.path("/tickets"), &user_token, json!({ "password": "open sesame", "role": 7 }))
+        .await;
     let lowered = asked.expect("a ticket for the password");
     assert_eq!(lowered["role"], AUDIENCE, "more than the default role is lowered");
     assert!(!text(&lowered, "/ticket").is_empty());

@@ -1,5 +1,7 @@
 //! What an operator's tools ask: alive, ready, and the metrics in OpenMetrics, without a name or a secret in them.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -18,7 +20,8 @@ async fn get(address: SocketAddr, path: &str, bearer: Option<&str>) -> Page {
         request = request.bearer_auth(bearer);
     }
     let answer = within(EVENT, path, request.send()).await.expect(path);
-    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("").to_owned();
+    let kind =
+        answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("").to_owned();
     Page { status: answer.status().as_u16(), kind, body: answer.text().await.expect("a body") }
 }
 

@@ -337,7 +337,11 @@ async fn bad_bodies_are_named() {
         let refusal = app.api.post(path, &app.key, body.clone()).await.refused();
         assert!(matches!(refusal.status, 400 | 422), "{path} {body}: {refusal:?}");
         assert_eq!((refusal.reason.as_str(), refusal.code), ("invalid_request", -200), "{path} {body}");
-        assert!(refusal.detail.contains(field), "{path} {body}: the detail names no {field}: {}", refusal.detail);
+        assert!(
+            refusal.detail.contains(field),
+            "{path} {body}: the detail names no {field}: {}",
+            refusal.detail
+        );
     }
     for body in ["", "{", "[]", "null", "{\"password\":\"\\ud800\"}", "\u{0}"] {
         let refusal = app.api.call_raw(Method::POST, &create, Some(&app.key), body.into()).await.refused();

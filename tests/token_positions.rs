@@ -19,7 +19,8 @@ async fn the_library_peer_puts_it_anywhere() {
     let url = anna.subscribe(&published.stream_id).await.expect("subStream").url;
     for (place, put) in PLACES {
         let publisher = Peer::publish_placed(&put(&published.url)).await;
-        let feed = publisher.unwrap_or_else(|status| panic!("publish, {place}: {status:?}")).feed(flv::clip());
+        let feed =
+            publisher.unwrap_or_else(|status| panic!("publish, {place}: {status:?}")).feed(flv::clip());
         for (place, put) in PLACES {
             let viewer = Peer::play_placed(&put(&url)).await;
             let viewer = viewer.unwrap_or_else(|status| panic!("play, {place}: {status:?}")).watch();

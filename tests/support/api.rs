@@ -109,7 +109,13 @@ impl Api {
     }
 
     /// One call. Connection trouble is a failure of the test; see `try_call` where it is expected.
-    pub async fn call(&self, method: Method, path: &str, bearer: Option<&str>, body: Option<Value>) -> Answer {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<Value>,
+    ) -> Answer {
         let what = format!("{method} {path}");
         let answer = self.try_call(method, path, bearer, body);
         within(EVENT, &what, answer).await.unwrap_or_else(|error| panic!("{what}: {error}"))

@@ -114,7 +114,8 @@ impl Setup {
                 (line["event"] == "listening").then_some(line)
             })
             .await;
-        let listening = listening.unwrap_or_else(|error| panic!("{error}; stderr: {}", process.stderr.text()));
+        let listening =
+            listening.unwrap_or_else(|error| panic!("{error}; stderr: {}", process.stderr.text()));
         let address = |listener: &str| -> SocketAddr {
             listening[listener]
                 .as_str()

@@ -32,7 +32,8 @@ impl Status {
     /// Fails unless it is an error with this code, whose description begins with the reason word.
     #[track_caller]
     pub fn assert_refuses(&self, code: &str, reason: &str) {
-        let word = self.description.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_').next();
+        let word =
+            self.description.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_').next();
         let seen = (self.level.as_str(), self.code.as_str(), word);
         assert_eq!(seen, ("error", code, Some(reason)), "{}", self.description);
     }
@@ -243,7 +244,8 @@ impl Peer {
             self.send_result(result).await;
         }
         let mut rest = bytes;
-        while let Some(payload) = self.observer.get_next_message(rest).expect("chunks were read once already") {
+        while let Some(payload) = self.observer.get_next_message(rest).expect("chunks were read once already")
+        {
             rest = &[];
             let timestamp_ms = payload.timestamp.value;
             match payload.to_rtmp_message().expect("messages were read once already") {
@@ -280,7 +282,9 @@ async fn handshake(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
             return Err(std::io::Error::other("closed in the handshake"));
         }
         match handshake.process_bytes(&chunk[..read]).expect("a handshake answer") {
-            HandshakeProcessResult::InProgress { response_bytes } => stream.write_all(&response_bytes).await?,
+            HandshakeProcessResult::InProgress { response_bytes } => {
+                stream.write_all(&response_bytes).await?;
+            }
             HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
                 stream.write_all(&response_bytes).await?;
                 return Ok(remaining_bytes);

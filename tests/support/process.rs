@@ -126,7 +126,9 @@ impl Running {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name} ({error}); `make test` installs what tests need"));
+            .unwrap_or_else(|error| {
+                panic!("cannot start {name} ({error}); `make test` installs what tests need")
+            });
         let stdout = Transcript::follow(child.stdout.take().expect("piped"));
         let stderr = Transcript::follow(child.stderr.take().expect("piped"));
         Self { child, name: name.to_owned(), stdout, stderr }

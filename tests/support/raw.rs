@@ -34,7 +34,8 @@ pub async fn handshake(stream: &mut TcpStream) -> std::io::Result<()> {
 /// The basic and message header of a type 0 chunk, saying whatever it is told to say.
 pub fn header(csid: u8, timestamp: u32, length: usize, kind: u8, message_stream: u32) -> Vec<u8> {
     assert!((2..64).contains(&csid), "one-byte chunk stream ids only");
-    let (time, length) = (timestamp.min(0x00FF_FFFF).to_be_bytes(), u32::try_from(length).unwrap().to_be_bytes());
+    let (time, length) =
+        (timestamp.min(0x00FF_FFFF).to_be_bytes(), u32::try_from(length).unwrap().to_be_bytes());
     let mut bytes = vec![csid, time[1], time[2], time[3], length[1], length[2], length[3], kind];
     bytes.extend(message_stream.to_le_bytes());
     if timestamp >= 0x00FF_FFFF {
@@ -72,13 +73,8 @@ pub fn play(message_stream: u32, name: &str) -> Vec<u8> {
 }
 
 pub fn publish(message_stream: u32, name: &str) -> Vec<u8> {
-    let arguments = [
-        amf::string("publish"),
-        amf::number(0.0),
-        amf::null(),
-        amf::string(name),
-        amf::string("live"),
-    ];
+    let arguments =
+        [amf::string("publish"), amf::number(0.0), amf::null(), amf::string(name), amf::string("live")];
     command(message_stream, &arguments)
 }
 
