@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command_line;
 pub mod conferences;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod domain;
 pub mod entropy;
