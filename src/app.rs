@@ -1,48 +1,183 @@
-//! To be replaced: stands in for the assembly, so that the life of the process can be tested before its parts exist.
+//! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
-use tokio::net::TcpListener;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::conferences::Conferences;
+use crate::conferences::apps::{Apps, AppsError};
+use crate::conferences::keys::{MasterKeyError, stored_token_keys};
+use crate::conferences::passwords::Passwords;
 use crate::config::Config;
-use crate::data_dir::{DataDir, DataDirError};
-use crate::listen::{self, ListenAddresses, ListenError, Listening};
+use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
+use crate::control::server::{self, Admit, Place, ServeOptions};
+use crate::control::urls::Endpoints;
+use crate::control::{self, Control, ControlDeps};
+use crate::data_dir::{self, DataDir, DataDirError};
+use crate::domain::ticket::TokenKeys;
+use crate::entropy::{self, EntropyError};
+use crate::events::Revoker;
+use crate::hub::{Hub, HubSettings, SessionTable};
+use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
+use crate::places::{PlaceLimits, Places};
+use crate::presence::Presence;
+use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
+use crate::store::{EmbeddedStore, OpenError, StoreError};
+use crate::telemetry::{Metrics, Protocol, Readings};
 
-/// Why the gateway does not start.
+/// Why the gateway does not start. Each is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory or the app key.
+    /// The data directory or a key in it.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    OpenStore(#[from] OpenError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The apps.
+    #[error(transparent)]
+    Apps(#[from] AppsError),
+    /// No random bytes for keys.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
 }
 
 /// The running gateway.
 pub struct App {
     listening: Listening,
+    draining: CancellationToken,
+    /// Listeners, connections and requests.
+    doors: TaskTracker,
+    presence_stop: CancellationToken,
+    presence: TaskTracker,
+    ops_stop: CancellationToken,
+    ops: TaskTracker,
+    conferences: Arc<Conferences>,
+    store: Arc<EmbeddedStore>,
+    /// Unlocks the data directory when all else has stopped.
     _data_dir: DataDir,
-    _listeners: Vec<TcpListener>,
+}
+
+struct Listeners {
+    rtmp: Bound,
+    http: Bound,
+    ops: Bound,
 }
 
 impl App {
-    /// Claims the data directory and listens.
-    #[expect(clippy::unused_async, reason = "what replaces this awaits")]
+    /// Starts everything. Nothing is accepted before all of it stands.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // First, so that a second process on the same data touches nothing.
         let data_dir = DataDir::open(&config.data_dir)?;
-        data_dir.app_key()?;
-        let mut listeners = Vec::new();
-        let mut bind = |setting, list: &ListenAddresses| {
-            let mut bound = listen::bind(setting, list)?;
-            for warning in &bound.warnings {
-                tracing::warn!("{warning}");
-            }
-            listeners.append(&mut bound.listeners);
-            Ok::<_, ListenError>(bound.first)
+        // Before the store is read, so that a taken port is told at once.
+        let listeners = bind(&config)?;
+        let listening =
+            Listening { rtmp: listeners.rtmp.first, http: listeners.http.first, ops: listeners.ops.first };
+
+        let app_key = data_dir.app_key()?;
+        let store = Arc::new(EmbeddedStore::open(data_dir.path())?);
+        let keys = match &config.master_key_file {
+            Some(file) => TokenKeys::derive(&data_dir::read_master_key(file)?),
+            None => stored_token_keys(&*store, entropy::bytes()?).await?,
         };
-        let rtmp = bind("rtmp_listen", &config.rtmp_listen)?;
-        let http = bind("http_listen", &config.http_listen)?;
-        let ops = bind("ops_listen", &config.ops_listen)?;
-        Ok(Self { listening: Listening { rtmp, http, ops }, _data_dir: data_dir, _listeners: listeners })
+        let apps = Arc::new(Apps::open(&*store, &app_key.app, app_key.secret.expose()).await?);
+
+        let hub = Hub::new(hub_settings(&config));
+        let known_conferences = Arc::new(OnceLock::new());
+        let metrics = Metrics::with_readings(readings(&store, &hub, &known_conferences));
+        let sessions = SessionTable::new(config.plays_per_url as usize);
+        // The revoker listens from the first event on: no right is given before it can be taken away.
+        let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
+        let conferences = Conferences::open(store.clone(), vec![revoker]).await?;
+        let _ = known_conferences.set(Arc::downgrade(&conferences));
+        tracing::info!(conferences = conferences.count(), "state is back");
+
+        let presence_stop = CancellationToken::new();
+        let presence = TaskTracker::new();
+        let grace = Duration::from_millis(config.publisher_grace_ms);
+        let reporter = Presence::new(hub.clone(), Arc::clone(&conferences), grace);
+        presence.spawn(reporter.run(presence_stop.clone()));
+
+        let places = Places::new(PlaceLimits {
+            connections_max: config.connections_max as usize,
+            connections_per_address_max: config.connections_per_address_max as usize,
+        });
+        let draining = CancellationToken::new();
+        let doors = TaskTracker::new();
+        let gateway = Arc::new(Gateway {
+            settings: rtmp_settings(&config),
+            hub: hub.clone(),
+            sessions: sessions.clone(),
+            conferences: Arc::clone(&conferences),
+            key: keys.media.clone(),
+            places: Arc::clone(&places),
+            meters: Meters::new(&metrics),
+            metrics: metrics.clone(),
+            draining: draining.clone(),
+            connections: AtomicU64::new(0),
+        });
+        for socket in listeners.rtmp.listeners {
+            doors.spawn(listener::listen(socket, Arc::clone(&gateway), doors.clone()));
+        }
+        let control = Control::new(ControlDeps {
+            conferences: Arc::clone(&conferences),
+            apps,
+            passwords: Arc::new(Passwords::new(entropy::bytes()?)),
+            heartbeats: Arc::new(()),
+            keys,
+            settings: control_settings(&config),
+            endpoints: endpoints(&config, listening),
+            metrics: metrics.clone(),
+        });
+        doors.spawn(server::serve(
+            listeners.http.listeners,
+            control::router(control),
+            serve_options(&config, admit(&places, &metrics)),
+            draining.clone(),
+        ));
+
+        // The ops listener outlives the others, so that a probe sees the gateway drain.
+        let ops_stop = CancellationToken::new();
+        let ops = TaskTracker::new();
+        let ops_router = control::ops::router(Ops {
+            readiness: readiness(&conferences, &draining),
+            metrics: metrics.clone(),
+            access: MetricsAccess::new(
+                config.ops_listen.is_loopback(),
+                config.ops_token.as_ref().map(|token| token.0.clone()),
+            ),
+        });
+        let own_place: Admit = Arc::new(|_| Some(Box::new(())));
+        ops.spawn(server::serve(
+            listeners.ops.listeners,
+            ops_router,
+            serve_options(&config, own_place),
+            ops_stop.clone(),
+        ));
+        Ok(Self {
+            listening,
+            draining,
+            doors,
+            presence_stop,
+            presence,
+            ops_stop,
+            ops,
+            conferences,
+            store,
+            _data_dir: data_dir,
+        })
     }
 
     /// The first address of each listener.
@@ -50,7 +185,133 @@ impl App {
         self.listening
     }
 
-    /// Ends everything within the drain time.
-    #[expect(clippy::unused_async, reason = "what replaces this awaits")]
-    pub async fn stop(self) {}
+    /// Ends everything, the doors first: what comes in ends before what it needs. Returns when no task is left; the
+    /// caller limits the time.
+    pub async fn stop(self) {
+        self.draining.cancel();
+        self.doors.close();
+        self.doors.wait().await;
+
+        self.presence_stop.cancel();
+        self.presence.close();
+        self.presence.wait().await;
+
+        self.conferences.settle().await;
+        self.store.close().await;
+
+        self.ops_stop.cancel();
+        self.ops.close();
+        self.ops.wait().await;
+    }
+}
+
+fn bind(config: &Config) -> Result<Listeners, ListenError> {
+    let bind = |setting, list: &ListenAddresses| {
+        let bound = listen::bind(setting, list)?;
+        for warning in &bound.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok::<_, ListenError>(bound)
+    };
+    Ok(Listeners {
+        rtmp: bind("rtmp_listen", &config.rtmp_listen)?,
+        http: bind("http_listen", &config.http_listen)?,
+        ops: bind("ops_listen", &config.ops_listen)?,
+    })
+}
+
+fn hub_settings(config: &Config) -> HubSettings {
+    HubSettings {
+        ring_bytes_max: config.ring_bytes_max,
+        ring_ms_max: config.ring_ms_max.into(),
+        ring_packets_max: config.ring_packets_max,
+        rtc_lag_max_ms: config.rtc_lag_max_ms.into(),
+        live_lag_max_ms: config.live_lag_max_ms.into(),
+        burst_squeeze_ms: config.rtc_burst_ms.into(),
+        viewers_per_stream_max: config.viewers_per_stream_max as usize,
+    }
+}
+
+fn rtmp_settings(config: &Config) -> RtmpSettings {
+    RtmpSettings {
+        handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
+        play_wait: Duration::from_millis(config.play_wait_ms),
+        viewer_stall: Duration::from_millis(config.viewer_stall_ms),
+        publisher_idle: Duration::from_millis(config.publisher_idle_ms),
+    }
+}
+
+/// What a scrape of the metrics reads. Conferences are opened after the metrics, which their watchers count into.
+fn readings(
+    store: &Arc<EmbeddedStore>,
+    hub: &Hub,
+    conferences: &Arc<OnceLock<Weak<Conferences>>>,
+) -> impl Fn() -> Readings + Send + Sync + 'static {
+    let (store, hub, conferences) = (Arc::clone(store), hub.clone(), Arc::clone(conferences));
+    move || {
+        let stats = store.stats();
+        let conferences = conferences.get().and_then(Weak::upgrade);
+        Readings {
+            conferences: conferences.map_or(0, |conferences| conferences.count()),
+            streams: hub.stream_count(),
+            store_operations: stats.operations,
+            store_commits: stats.commits,
+            store_failed_commits: stats.failed_commits,
+            store_refused: stats.refused_busy,
+        }
+    }
+}
+
+fn control_settings(config: &Config) -> control::Settings {
+    control::Settings {
+        limits: config.conference_limits(),
+        user_token_ttl_secs: config.user_token_ttl_seconds,
+        ticket_ttl_secs: config.ticket_ttl_seconds,
+        media_url_ttl_secs: config.media_url_ttl_seconds,
+    }
+}
+
+fn endpoints(config: &Config, listening: Listening) -> Endpoints {
+    let trusted = config.trusted_proxies.clone();
+    Endpoints {
+        public_rtmp_url: config.public_rtmp_url.as_ref().map(|url| url.as_str().to_owned()),
+        public_http_url: config.public_http_url.as_ref().map(|url| url.as_str().to_owned()),
+        rtmp_port: listening.rtmp.port(),
+        trusted_proxy: Arc::new(move |address| trusted.contains(address)),
+    }
+}
+
+fn serve_options(config: &Config, admit: Admit) -> ServeOptions {
+    ServeOptions {
+        head_timeout: Duration::from_millis(config.handshake_timeout_ms),
+        grace: Duration::from_millis(config.drain_ms),
+        admit,
+    }
+}
+
+/// HTTP connections take their places beside the RTMP ones.
+fn admit(places: &Arc<Places>, metrics: &Metrics) -> Admit {
+    let (places, metrics) = (Arc::clone(places), metrics.clone());
+    Arc::new(move |address| {
+        let Some(place) = places.take(address) else {
+            metrics.connections_refused("no_place").inc();
+            return None;
+        };
+        let open = metrics.connection_opened(Protocol::Http);
+        Some(Box::new((place, open)) as Place)
+    })
+}
+
+fn readiness(conferences: &Arc<Conferences>, draining: &CancellationToken) -> Readiness {
+    let (conferences, draining) = (Arc::clone(conferences), draining.clone());
+    Arc::new(move || {
+        let mut unready = Vec::new();
+        if draining.is_cancelled() {
+            unready.push(Unready { part: "gateway", why: "it is shutting down".to_owned() });
+        }
+        if let Some(why) = conferences.store_trouble() {
+            unready.push(Unready { part: "store", why });
+        }
+        unready
+    })
 }

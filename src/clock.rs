@@ -1,6 +1,7 @@
-//! The wall clock. Nothing else reads it: everywhere else the time is an argument.
+//! The clocks. Nothing else reads the wall clock: everywhere else the time is an argument.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::Timestamp;
 
@@ -10,6 +11,13 @@ use crate::domain::Timestamp;
 pub fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Milliseconds that only ever go forward, for intervals: counted from the first call, as a timestamp of no calendar.
+pub fn steady() -> Timestamp {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = ORIGIN.get_or_init(Instant::now);
+    Timestamp(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

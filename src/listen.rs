@@ -154,19 +154,17 @@ pub enum ListenError {
     /// Somebody else has the port.
     #[error(
         "cannot listen on {address} for {setting}: the port is in use; stop the program that has it \
-         (`ss -ltnp` shows it) or set {variable} to another address, port 0 for a free one"
+         (`ss -ltnp` shows it) or set {setting} to another address, port 0 for a free one"
     )]
     InUse {
         /// As configured.
         address: String,
         /// The setting that asked for it.
         setting: &'static str,
-        /// The same in the environment.
-        variable: String,
     },
     /// The system does not allow it.
     #[error(
-        "cannot listen on {address} for {setting}: permission denied; set {variable} to a port above 1023 or \
+        "cannot listen on {address} for {setting}: permission denied; set {setting} to a port above 1023 or \
          grant CAP_NET_BIND_SERVICE"
     )]
     Denied {
@@ -174,20 +172,14 @@ pub enum ListenError {
         address: String,
         /// The setting that asked for it.
         setting: &'static str,
-        /// The same in the environment.
-        variable: String,
     },
     /// Anything else.
-    #[error(
-        "cannot listen on {address} for {setting}: {error}; set {variable} to an address of this machine"
-    )]
+    #[error("cannot listen on {address} for {setting}: {error}; set {setting} to an address of this machine")]
     Failed {
         /// As configured.
         address: String,
         /// The setting that asked for it.
         setting: &'static str,
-        /// The same in the environment.
-        variable: String,
         /// What the system says.
         error: io::Error,
     },
@@ -277,11 +269,10 @@ fn tells_no_ipv6(error: &io::Error) -> bool {
 
 fn failure(setting: &'static str, address: &ListenAddress, error: io::Error) -> ListenError {
     let address = address.to_string();
-    let variable = crate::config::env_name(setting);
     match error.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { address, setting, variable },
-        io::ErrorKind::PermissionDenied => ListenError::Denied { address, setting, variable },
-        _ => ListenError::Failed { address, setting, variable, error },
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, setting },
+        io::ErrorKind::PermissionDenied => ListenError::Denied { address, setting },
+        _ => ListenError::Failed { address, setting, error },
     }
 }
 

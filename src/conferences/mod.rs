@@ -124,6 +124,16 @@ impl Conferences {
         room.durable().media_right(right)
     }
 
+    /// Why the store did not take the last record; `None` while all is well.
+    pub fn store_trouble(&self) -> Option<String> {
+        self.shared.trouble()
+    }
+
+    /// How many conferences are open.
+    pub fn count(&self) -> usize {
+        self.shared.rooms.count()
+    }
+
     /// Waits until nothing is under way. Commands that come later are answered as ever.
     pub async fn settle(&self) {
         self.shared.tasks.close();

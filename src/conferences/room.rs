@@ -31,11 +31,31 @@ pub(super) struct Shared {
     pub(super) rooms: Rooms,
     pub(super) tasks: TaskTracker,
     watchers: Vec<Arc<dyn Watcher>>,
+    /// Why the last append did not succeed, until one does.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
     pub(super) fn new(store: Arc<dyn Store>, watchers: Vec<Arc<dyn Watcher>>) -> Self {
-        Self { store, rooms: Rooms::default(), tasks: TaskTracker::new(), watchers }
+        Self {
+            store,
+            rooms: Rooms::default(),
+            tasks: TaskTracker::new(),
+            watchers,
+            trouble: Mutex::default(),
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    pub(super) fn note_append<T>(&self, appended: &Result<T, AppendError>) {
+        match appended {
+            Ok(_) => *self.trouble.lock() = None,
+            Err(AppendError::Unavailable(error)) => *self.trouble.lock() = Some(error.to_string()),
+            Err(_) => {}
+        }
     }
 
     pub(super) fn tell_watchers(&self, conference: &Conference, events: &[Recorded]) {
@@ -171,7 +191,9 @@ impl Room {
                 continue;
             }
             let id = self.durable().id().clone();
-            match shared.store.append(&id, expected, &record).await {
+            let appended = shared.store.append(&id, expected, &record).await;
+            shared.note_append(&appended);
+            match appended {
                 Ok(revision) => self.applied(shared, revision, &record, batch),
                 Err(error @ (AppendError::TooLarge(_) | AppendError::Empty)) => {
                     let refusal = refuse_append(&id, &error);

@@ -42,6 +42,10 @@ impl Rooms {
         self.index.read().by_id.values().map(|room| room.durable()).collect()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.index.read().by_id.len()
+    }
+
     pub(super) fn enter(&self, room: Arc<Room>) {
         let conference = room.durable();
         let (app, id) = (conference.settings.app.clone(), conference.id().clone());

@@ -1,1 +1,37 @@
-//! Fan-out.
+//! Fan-out: one publisher's packets to many viewers, and the table of all media sessions.
+//!
+//! A stream is a ring of shared frames, bounded in bytes, milliseconds and packets. A viewer is a cursor into the
+//! ring, so a publisher never waits for a viewer, and viewers never wait for each other: whoever falls too far behind
+//! goes on at the newest keyframe. Nothing here does IO or reads a clock; the drivers around it own both.
+//!
+//! Locks are taken in the order: map of streams, one stream, changes. None is held across an await.
+
+mod changes;
+mod cursor;
+mod frame;
+mod publisher;
+mod ring;
+mod session;
+mod settings;
+mod stream;
+mod streams;
+mod viewer;
+
+pub use changes::{Phase, StreamStatus};
+pub use cursor::Outgoing;
+pub use frame::{Frame, Image, WireFormat};
+pub use publisher::{Fenced, Publisher};
+pub use ring::RingUsage;
+pub use session::{
+    CloseReason, Protocol, Session, SessionCounters, SessionCounts, SessionGuard, SessionId, SessionStart,
+    SessionTable,
+};
+pub use settings::HubSettings;
+pub use stream::StreamStats;
+pub use streams::Hub;
+pub use viewer::{Taken, Viewer};
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,108 @@
-//! The RTMP door.
+//! The RTMP door: publish and play over RTMP.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`listener`] | accepts connections, within their limits |
+//! | `connection` | serves one peer from its first byte to its last |
+//! | `admission` | from the URL of a request to an entered session, or a refusal |
+//! | `publish`, `play` | what a connection does once it was let in |
+//! | `outbox`, `transport`, `wire` | bytes out, the socket, bytes in |
+//! | [`handshake`] | the handshake, which draws random bytes |
+//! | [`proto`] | RTMP itself, pure |
 
+mod admission;
+mod connection;
 pub mod handshake;
+pub mod listener;
+mod outbox;
+mod play;
 pub mod proto;
+mod publish;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::conferences::Conferences;
+use crate::domain::Direction;
+use crate::domain::media_url::MediaKey;
+use crate::hub::{Hub, SessionGuard, SessionTable};
+use crate::places::Places;
+use crate::telemetry::{Counter, Metrics, Protocol};
+
+/// Times that a connection is held to.
+#[derive(Debug, Clone, Copy)]
+pub struct RtmpSettings {
+    /// From accept to an admitted publish or play.
+    pub handshake_timeout: Duration,
+    /// How long a play waits for its publisher.
+    pub play_wait: Duration,
+    /// How long a viewer's socket may take nothing.
+    pub viewer_stall: Duration,
+    /// How long a publisher may send nothing.
+    pub publisher_idle: Duration,
+}
+
+/// What every connection works with.
+pub struct Gateway {
+    /// Times.
+    pub settings: RtmpSettings,
+    /// The fan-out.
+    pub hub: Hub,
+    /// Who publishes and plays.
+    pub sessions: SessionTable,
+    /// Whose rights hold.
+    pub conferences: Arc<Conferences>,
+    /// Verifies the tokens in URLs.
+    pub key: MediaKey,
+    /// Places for connections.
+    pub places: Arc<Places>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Cancelled when the gateway stops: connections end.
+    pub draining: CancellationToken,
+    /// Counters that every message touches.
+    pub meters: Meters,
+    /// Connections so far, for the log.
+    pub connections: AtomicU64,
+}
+
+impl Gateway {
+    fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Counters that are touched often, found by their labels once.
+pub struct Meters {
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    received_packets: Counter,
+    sent_packets: Counter,
+}
+
+impl Meters {
+    /// The RTMP series of `metrics`.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            received_bytes: metrics.media_received_bytes(Protocol::Rtmp),
+            sent_bytes: metrics.media_sent_bytes(Protocol::Rtmp),
+            received_packets: metrics.media_received_packets(Protocol::Rtmp),
+            sent_packets: metrics.media_sent_packets(Protocol::Rtmp),
+        }
+    }
+
+    /// Adds what a session has moved, at its end.
+    fn count_packets(&self, session: &SessionGuard) {
+        let session = session.session();
+        let counter = match session.right().direction {
+            Direction::Publish => &self.received_packets,
+            Direction::Play => &self.sent_packets,
+        };
+        counter.inc_by(session.counters().packets());
+    }
+}

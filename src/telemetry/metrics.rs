@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -117,28 +118,24 @@ pub struct Metrics {
     refusals: Family<OfReason, Counter>,
     authentication_failures: Family<OfCredential, Counter>,
     http_requests: Family<OfRequest, Counter>,
-    /// Streams into which media flows now.
-    pub streams_live: Gauge,
     /// Times that a viewer fell behind and skipped to the newest keyframe.
     pub viewer_skips: Counter,
     /// Viewers closed because their socket accepted nothing any more.
     pub viewers_stalled: Counter,
-    /// Publishers that came back within the grace period or took over from their own older session.
-    pub publishers_replaced: Counter,
-    /// Records handed to the store, each with the events of one or several commands.
-    pub store_appends: Counter,
-    /// Transactions of the store that are durable; appends share them.
-    pub store_commits: Counter,
-    /// Appends that failed, other than by losing against another one.
-    pub store_failures: Counter,
     command_duration: Histogram,
     revocation_duration: Histogram,
 }
 
 impl Metrics {
-    /// All numbers at zero, registered under their names.
+    /// All numbers at zero, registered under their names, with nothing to read elsewhere.
     pub fn new() -> Self {
+        Self::with_readings(Readings::default)
+    }
+
+    /// The same, and `readings` is asked at each scrape.
+    pub fn with_readings(readings: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
         let mut names = Names(Registry::with_prefix("tidegate"));
+        names.0.register_collector(Box::new(ReadingsCollector(Box::new(readings))));
         names.0.register(
             "build",
             "The version that runs",
@@ -166,18 +163,10 @@ impl Metrics {
             authentication_failures: names
                 .plain("authentication_failures", "Credentials that proved nothing, by kind"),
             http_requests: names.plain("http_requests", "HTTP requests answered, by route and status class"),
-            streams_live: names.plain("streams_live", "Streams into which media flows"),
             viewer_skips: names
                 .plain("viewer_skips", "Times that a viewer fell behind and skipped to a keyframe"),
             viewers_stalled: names
                 .plain("viewers_stalled", "Viewers closed because their socket took nothing"),
-            publishers_replaced: names.plain(
-                "publishers_replaced",
-                "Publishing sessions taken over by a newer one of the same member",
-            ),
-            store_appends: names.plain("store_appends", "Records appended to conference logs"),
-            store_commits: names.plain("store_commits", "Durable transactions of the store"),
-            store_failures: names.plain("store_failures", "Appends that the store could not make durable"),
             command_duration: names
                 .seconds("command_duration", "From a command's arrival until it is durable or refused"),
             revocation_duration: names
@@ -272,6 +261,56 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Numbers that others keep for themselves, read when somebody looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Conferences that are open.
+    pub conferences: usize,
+    /// Streams that somebody publishes, plays or waits for.
+    pub streams: usize,
+    /// Operations that the store has made durable.
+    pub store_operations: u64,
+    /// Transactions that they took: many operations share one.
+    pub store_commits: u64,
+    /// Transactions that failed, with all their operations.
+    pub store_failed_commits: u64,
+    /// Operations refused because too many waited.
+    pub store_refused: u64,
+}
+
+struct ReadingsCollector(Box<dyn Fn() -> Readings + Send + Sync>);
+
+impl fmt::Debug for ReadingsCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadingsCollector")
+    }
+}
+
+impl Collector for ReadingsCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let readings = (self.0)();
+        let gauges = [
+            ("conferences", "Conferences that are open", readings.conferences),
+            ("streams", "Streams that somebody publishes, plays or waits for", readings.streams),
+        ];
+        for (name, help, number) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            ("store_operations", "Operations that the store has made durable", readings.store_operations),
+            ("store_commits", "Transactions of the store; operations share them", readings.store_commits),
+            ("store_failed_commits", "Transactions of the store that failed", readings.store_failed_commits),
+            ("store_refused", "Operations refused because too many waited", readings.store_refused),
+        ];
+        for (name, help, number) in counters {
+            let counter = ConstCounter::new(number);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

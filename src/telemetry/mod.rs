@@ -17,4 +17,6 @@ mod logging;
 mod metrics;
 
 pub use logging::{FilterError, LogFormat, LoggingError, check_filter, start_logging};
-pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, StatusClass};
+pub use prometheus_client::metrics::counter::Counter;
+
+pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, Readings, StatusClass};

@@ -1,0 +1,47 @@
+# Tidegate: the commands that a person types. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run build test check unit fuzz-check deny tools demo
+
+CARGO ?= cargo
+
+help:
+	@echo 'make run     serve from this tree: RTMP on 1935, HTTP on 8080, data in ./data'
+	@echo 'make demo    watch a conference happen: two members, a role change, a kick'
+	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
+	@echo 'make build   the release binary: target/release/tidegate'
+
+cargo-present:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo 'cargo is missing. Install Rust 1.95 or newer from https://rustup.rs, then run this again.' >&2; \
+	  exit 1; }
+.PHONY: cargo-present
+
+run: cargo-present
+	$(CARGO) run --release -- serve
+
+build: cargo-present
+	$(CARGO) build --release
+
+demo: cargo-present
+	tools/demo
+
+tools: cargo-present
+	tools/prepare-tests
+
+# The licences come last: the tool that reads them is the longest to install.
+test: tools check unit fuzz-check deny
+
+check: cargo-present
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+unit: cargo-present
+	$(CARGO) test --doc --quiet
+	$(CARGO) nextest run
+
+fuzz-check: cargo-present
+	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --manifest-path fuzz/Cargo.toml; fi
+
+# The advisory database needs the open internet and is a separate matter: `cargo deny check advisories`.
+deny: cargo-present
+	$(CARGO) deny check licenses bans sources

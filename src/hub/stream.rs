@@ -1,0 +1,300 @@
+//! One stream: its ring, its time line, and who may write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::domain::event::{AudioFormat, MediaFormat, VideoFormat};
+use crate::domain::{ConferenceId, StreamId, Timestamp};
+use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv};
+
+use super::changes::{Changes, Phase, StreamStatus};
+use super::frame::Frame;
+use super::publisher::Fenced;
+use super::ring::{Ring, RingUsage};
+use super::session::{CloseReason, Session};
+use super::settings::HubSettings;
+
+/// What a stream has done since it began, and what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamStats {
+    /// The claim of the newest publisher; 0 before the first.
+    pub claim: u64,
+    /// Whether a publisher is attached.
+    pub has_publisher: bool,
+    /// Viewers attached.
+    pub viewers: usize,
+    /// Packets written.
+    pub packets: u64,
+    /// Bytes of payload written.
+    pub bytes: u64,
+    /// Pictures written.
+    pub video_frames: u64,
+    /// Pictures among them that need no other.
+    pub keyframes: u64,
+    /// The stream's time at the newest keyframe.
+    pub newest_keyframe_ms: Option<u64>,
+    /// The stream's time now.
+    pub newest_ms: u64,
+    /// How often viewers had to skip.
+    pub skips: u64,
+    /// What is kept.
+    pub ring: RingUsage,
+}
+
+/// How far a stream has come, for viewers that wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tail {
+    pub(super) next_number: u64,
+    pub(super) has_ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) state: RwLock<State>,
+    pub(super) tail: watch::Sender<Tail>,
+    /// Changed under the lock of the map of streams only.
+    pub(super) viewers: AtomicUsize,
+    pub(super) skips: AtomicU64,
+}
+
+/// Whether media has flowed yet, flows, or is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    Fresh,
+    Live { claim: u64 },
+    Held { since: Timestamp },
+    Ended(CloseReason),
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ring: Ring,
+    timeline: Timeline,
+    life: Life,
+    claim: u64,
+    publisher: Option<Arc<Session>>,
+    conference: Option<ConferenceId>,
+    /// This publisher has sent a keyframe: pictures before it belong to no GOP and are not kept.
+    has_keyframe: bool,
+    video: Option<VideoInfo>,
+    audio: Option<AudioInfo>,
+    totals: StreamStats,
+}
+
+impl Stream {
+    pub(super) fn new(id: StreamId, settings: &HubSettings) -> Self {
+        let state = State {
+            ring: Ring::new(settings),
+            timeline: Timeline::default(),
+            life: Life::Fresh,
+            claim: 0,
+            publisher: None,
+            conference: None,
+            has_keyframe: false,
+            video: None,
+            audio: None,
+            totals: StreamStats::default(),
+        };
+        Self {
+            id,
+            state: RwLock::new(state),
+            tail: watch::Sender::new(Tail::default()),
+            viewers: AtomicUsize::new(0),
+            skips: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes `session` the publisher and gives the one before it, if there was one.
+    pub(super) fn claim(&self, claim: u64, session: Arc<Session>) -> Option<Arc<Session>> {
+        let mut state = self.state.write();
+        state.claim = claim;
+        state.conference = Some(session.right().conference.clone());
+        state.has_keyframe = false;
+        state.video = None;
+        state.audio = None;
+        state.timeline.begin();
+        state.ring.forget_headers();
+        state.publisher.replace(session)
+    }
+
+    /// Adds a packet of the publisher with this claim.
+    pub(super) fn write(
+        &self,
+        claim: u64,
+        mut packet: Packet,
+        stamp: u32,
+        now: Timestamp,
+        changes: &Changes,
+    ) -> Result<(), Fenced> {
+        let next_number = {
+            let mut state = self.state.write();
+            if !state.may_write(claim) {
+                return Err(Fenced);
+            }
+            if !state.belongs_to_a_gop(packet.class) {
+                return Ok(());
+            }
+            packet.timestamp_ms = state.timeline.place(packet.kind, packet.class.is_frame(), stamp, now.0);
+            let is_news = state.learn(&packet);
+            state.count(&packet);
+            let is_frame = packet.class.is_frame();
+            state.ring.push(Arc::new(Frame::new(packet)), now.0);
+            let was_live = state.life == Life::Live { claim };
+            if is_frame {
+                state.life = Life::Live { claim };
+            }
+            if (is_frame && !was_live) || (is_news && was_live) {
+                self.tell(&state, changes);
+            }
+            state.ring.next_number()
+        };
+        self.advance(next_number);
+        Ok(())
+    }
+
+    /// The publisher with this claim is gone.
+    pub(super) fn release(&self, claim: u64, since: Timestamp, changes: &Changes) {
+        let mut state = self.state.write();
+        if !state.may_write(claim) {
+            return;
+        }
+        state.publisher = None;
+        if state.life != Life::Fresh {
+            state.life = Life::Held { since };
+            self.tell(&state, changes);
+        }
+    }
+
+    /// Ends the stream for good and gives the publisher that must be told.
+    pub(super) fn end(&self, reason: CloseReason, changes: &Changes) -> Option<Arc<Session>> {
+        let mut state = self.state.write();
+        let was_seen = state.life != Life::Fresh;
+        state.life = Life::Ended(reason);
+        if was_seen {
+            self.tell(&state, changes);
+        }
+        let publisher = state.publisher.take();
+        drop(state);
+        self.tail.send_modify(|tail| tail.has_ended = true);
+        publisher
+    }
+
+    /// Whether nothing would be lost if the map forgot the stream.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let state = self.state.read();
+        let is_over = matches!(state.life, Life::Fresh | Life::Ended(_));
+        is_over && state.publisher.is_none() && self.viewers.load(Relaxed) == 0
+    }
+
+    pub(super) fn is_held_since(&self, claim: u64) -> bool {
+        let state = self.state.read();
+        state.claim == claim && state.publisher.is_none() && matches!(state.life, Life::Held { .. })
+    }
+
+    pub(super) fn stats(&self) -> StreamStats {
+        let state = self.state.read();
+        StreamStats {
+            claim: state.claim,
+            has_publisher: state.publisher.is_some(),
+            viewers: self.viewers.load(Relaxed),
+            newest_ms: state.timeline.newest_ms(),
+            skips: self.skips.load(Relaxed),
+            ring: state.ring.usage(),
+            ..state.totals
+        }
+    }
+
+    /// Wakes the viewers. A writer that was overtaken here by its successor must not turn the tail back.
+    fn advance(&self, next_number: u64) {
+        self.tail.send_if_modified(|tail| {
+            let is_news = next_number > tail.next_number;
+            tail.next_number = tail.next_number.max(next_number);
+            is_news
+        });
+    }
+
+    /// Called with the state locked, so that changes keep the order in which they happened.
+    fn tell(&self, state: &State, changes: &Changes) {
+        let Some(conference) = state.conference.clone() else { return };
+        let phase = match &state.life {
+            Life::Fresh => return,
+            Life::Live { .. } => Phase::Live { format: state.format() },
+            Life::Held { since } => Phase::Held { since: *since },
+            Life::Ended(_) => Phase::Ended,
+        };
+        changes.put(StreamStatus { stream: self.id.clone(), conference, claim: state.claim, phase });
+    }
+}
+
+impl State {
+    pub(super) fn end_reason(&self) -> Option<CloseReason> {
+        match &self.life {
+            Life::Ended(reason) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    fn may_write(&self, claim: u64) -> bool {
+        self.claim == claim && !matches!(self.life, Life::Ended(_))
+    }
+
+    fn belongs_to_a_gop(&mut self, class: PacketClass) -> bool {
+        self.has_keyframe |= class == PacketClass::Keyframe;
+        self.has_keyframe || !matches!(class, PacketClass::Interframe | PacketClass::VideoOther)
+    }
+
+    /// Takes note of what flows; true if that is news. A frame tells the codec only, so it does not override what a
+    /// header told.
+    fn learn(&mut self, packet: &Packet) -> bool {
+        let payload: &Bytes = &packet.payload;
+        match packet.class {
+            PacketClass::VideoSequenceHeader => replace(&mut self.video, flv::video_info(payload)),
+            PacketClass::AudioSequenceHeader => replace(&mut self.audio, flv::audio_info(payload)),
+            PacketClass::Keyframe if self.video.map(|video| video.codec) != flv::video_codec(payload) => {
+                replace(&mut self.video, flv::video_info(payload))
+            }
+            PacketClass::AudioFrame if self.audio.map(|audio| audio.codec) != flv::audio_codec(payload) => {
+                replace(&mut self.audio, flv::audio_info(payload))
+            }
+            _ => false,
+        }
+    }
+
+    fn count(&mut self, packet: &Packet) {
+        self.totals.packets += 1;
+        self.totals.bytes += packet.payload.len() as u64;
+        if packet.kind == PacketKind::Video && packet.class.is_frame() {
+            self.totals.video_frames += 1;
+        }
+        if packet.class == PacketClass::Keyframe {
+            self.totals.keyframes += 1;
+            self.totals.newest_keyframe_ms = Some(packet.timestamp_ms);
+        }
+    }
+
+    fn format(&self) -> MediaFormat {
+        MediaFormat {
+            video: self.video.map(|video| VideoFormat {
+                codec: video.codec.to_string(),
+                width: video.width,
+                height: video.height,
+            }),
+            audio: self.audio.map(|audio| AudioFormat {
+                codec: audio.codec.to_string(),
+                sample_rate: audio.sample_rate,
+                channels: audio.channels,
+            }),
+        }
+    }
+}
+
+fn replace<T: PartialEq>(slot: &mut T, value: T) -> bool {
+    let is_news = *slot != value;
+    *slot = value;
+    is_news
+}

@@ -1,0 +1,164 @@
+//! All streams of this gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use crate::domain::media_url::Profile;
+use crate::domain::{Reason, Refusal, StreamId, Timestamp};
+
+use super::changes::{Changes, StreamStatus};
+use super::cursor::Cursor;
+use super::publisher::Publisher;
+use super::session::{CloseReason, Session};
+use super::settings::HubSettings;
+use super::stream::{Stream, StreamStats};
+use super::viewer::Viewer;
+
+/// The fan-out of all streams. Cheap to clone; all clones are the same hub.
+///
+/// A stream is known as long as somebody holds it: a publisher, a viewer, or, once it was live, whoever has yet to
+/// [end](Hub::end_if_held) it.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    settings: HubSettings,
+    streams: Mutex<BTreeMap<StreamId, Arc<Stream>>>,
+    newest_claim: AtomicU64,
+    pub(super) changes: Changes,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(settings: HubSettings) -> Self {
+        let shared = Shared {
+            settings,
+            streams: Mutex::default(),
+            newest_claim: AtomicU64::new(0),
+            changes: Changes::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Makes `session` the publisher of `stream`, from now on and alone. One that was there before is closed as
+    /// replaced and can write no more; its viewers stay.
+    pub fn publish(&self, stream: &StreamId, session: Arc<Session>, now: Timestamp) -> Publisher {
+        let (stream, claim, replaced) = {
+            let mut streams = self.shared.streams.lock();
+            let stream = self.shared.stream(&mut streams, stream);
+            let claim = self.shared.newest_claim.fetch_add(1, Relaxed) + 1;
+            let replaced = stream.claim(claim, Arc::clone(&session));
+            (stream, claim, replaced)
+        };
+        if let Some(replaced) = replaced {
+            replaced.close(CloseReason::Replaced);
+        }
+        Publisher::new(Arc::clone(&self.shared), stream, session, claim, now)
+    }
+
+    /// Attaches a viewer to `stream`, whether or not it has a publisher yet. Refused as overloaded where the stream
+    /// has as many viewers as it may.
+    pub fn subscribe(
+        &self,
+        stream: &StreamId,
+        profile: Profile,
+        session: Arc<Session>,
+    ) -> Result<Viewer, Refusal> {
+        let settings = &self.shared.settings;
+        let stream = {
+            let mut streams = self.shared.streams.lock();
+            let stream = self.shared.stream(&mut streams, stream);
+            if stream.viewers.load(Relaxed) >= settings.viewers_per_stream_max {
+                forget_if_abandoned(&mut streams, &stream);
+                return Err(
+                    Reason::Overloaded.because("this stream has as many viewers as it may; try again later")
+                );
+            }
+            stream.viewers.fetch_add(1, Relaxed);
+            stream
+        };
+        let cursor = Cursor::join(&stream.state.read().ring, settings, profile);
+        Ok(Viewer::new(Arc::clone(&self.shared), stream, session, cursor))
+    }
+
+    /// Ends `stream` for good: its publisher is closed with `reason`, its viewers get what is left and then the end.
+    /// A later publisher of the same name begins a fresh stream. False if there is no such stream.
+    pub fn end(&self, stream: &StreamId, reason: CloseReason) -> bool {
+        self.shared.end_where(stream, reason, |_| true)
+    }
+
+    /// Ends `stream` if the publisher of `claim` left it and none has come since. For the end of the grace period.
+    pub fn end_if_held(&self, stream: &StreamId, claim: u64) -> bool {
+        self.shared.end_where(stream, CloseReason::StreamEnded, |stream| stream.is_held_since(claim))
+    }
+
+    /// Resolves when [`Hub::take_changes`] has something to give. Cancel-safe. For one supervisor.
+    pub async fn changed(&self) {
+        self.shared.changes.changed().await;
+    }
+
+    /// The latest state of each stream whose state has changed since the last call, ordered by name. A stream shows up
+    /// once its first frame was written.
+    pub fn take_changes(&self) -> Vec<StreamStatus> {
+        self.shared.changes.take()
+    }
+
+    /// Figures of one stream, if it is known.
+    pub fn stats(&self, stream: &StreamId) -> Option<StreamStats> {
+        let stream = self.shared.streams.lock().get(stream).cloned();
+        stream.map(|stream| stream.stats())
+    }
+
+    /// Streams that are known, live or not.
+    pub fn stream_count(&self) -> usize {
+        self.shared.streams.lock().len()
+    }
+}
+
+impl Shared {
+    pub(super) fn release(&self, stream: &Arc<Stream>, claim: u64, since: Timestamp) {
+        let mut streams = self.streams.lock();
+        stream.release(claim, since, &self.changes);
+        forget_if_abandoned(&mut streams, stream);
+    }
+
+    pub(super) fn unsubscribe(&self, stream: &Arc<Stream>) {
+        let mut streams = self.streams.lock();
+        stream.viewers.fetch_sub(1, Relaxed);
+        forget_if_abandoned(&mut streams, stream);
+    }
+
+    fn stream(&self, streams: &mut BTreeMap<StreamId, Arc<Stream>>, id: &StreamId) -> Arc<Stream> {
+        let fresh = || Arc::new(Stream::new(id.clone(), &self.settings));
+        Arc::clone(streams.entry(id.clone()).or_insert_with(fresh))
+    }
+
+    /// The change is told before the name is free again, so that a fresh stream's news cannot come first.
+    fn end_where(&self, id: &StreamId, reason: CloseReason, applies: impl FnOnce(&Stream) -> bool) -> bool {
+        let publisher = {
+            let mut streams = self.streams.lock();
+            let Some(stream) = streams.get(id).filter(|stream| applies(stream)).cloned() else {
+                return false;
+            };
+            streams.remove(id);
+            stream.end(reason.clone(), &self.changes)
+        };
+        if let Some(publisher) = publisher {
+            publisher.close(reason);
+        }
+        true
+    }
+}
+
+fn forget_if_abandoned(streams: &mut BTreeMap<StreamId, Arc<Stream>>, stream: &Arc<Stream>) {
+    let is_known = streams.get(&stream.id).is_some_and(|known| Arc::ptr_eq(known, stream));
+    if is_known && stream.is_abandoned() {
+        streams.remove(&stream.id);
+    }
+}

@@ -1,0 +1,87 @@
+//! One viewer's reading of a stream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::watch;
+
+use crate::domain::StreamId;
+
+use super::cursor::{Cursor, Outgoing};
+use super::session::{CloseReason, Session};
+use super::stream::{Stream, Tail};
+use super::streams::Shared;
+
+/// What [`Viewer::take`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Something was added to the caller's list; there may be more.
+    Some,
+    /// Nothing to send now: await [`Viewer::ready`].
+    Idle,
+    /// Nothing is left and nothing will come.
+    Ended(CloseReason),
+}
+
+/// A viewer of a stream. Loop: await [`Viewer::ready`], then [`Viewer::take`] until it is idle.
+#[derive(Debug)]
+pub struct Viewer {
+    shared: Arc<Shared>,
+    stream: Arc<Stream>,
+    session: Arc<Session>,
+    cursor: Cursor,
+    tail: watch::Receiver<Tail>,
+}
+
+impl Viewer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: Arc<Stream>,
+        session: Arc<Session>,
+        cursor: Cursor,
+    ) -> Self {
+        let tail = stream.tail.subscribe();
+        Self { shared, stream, session, cursor, tail }
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &StreamId {
+        &self.stream.id
+    }
+
+    /// Resolves when there may be something to take, or the stream has ended. Cancel-safe. A take that follows may
+    /// still be idle, where all that came was not for this viewer.
+    pub async fn ready(&mut self) {
+        let cursor = &self.cursor;
+        // The sender lives in the stream, which this viewer keeps.
+        let _ = self.tail.wait_for(|tail| tail.has_ended || cursor.is_behind(tail.next_number)).await;
+    }
+
+    /// Adds to `out` what comes next: at most `packets_max` packets with `bytes_max` bytes of payload, but at least
+    /// one packet if there is one. Up to three repeated headers come on top. Never waits.
+    ///
+    /// A viewer that is too far behind is moved here: to the newest keyframe, or to the end of the stream with
+    /// sound only until the next keyframe. Its session and the stream count that as a skip.
+    pub fn take(&mut self, out: &mut Vec<Outgoing>, packets_max: usize, bytes_max: usize) -> Taken {
+        let (portion, end) = {
+            let state = self.stream.state.read();
+            let portion = self.cursor.take(&state.ring, out, packets_max, bytes_max);
+            (portion, if portion.packets == 0 { state.end_reason() } else { None })
+        };
+        if portion.skipped.is_some() {
+            self.session.counters().add_skip();
+            self.stream.skips.fetch_add(1, Relaxed);
+        }
+        if portion.packets == 0 {
+            return end.map_or(Taken::Idle, Taken::Ended);
+        }
+        self.session.counters().add(portion.packets, portion.bytes);
+        Taken::Some
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.shared.unsubscribe(&self.stream);
+    }
+}

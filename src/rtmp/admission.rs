@@ -1,0 +1,93 @@
+//! Who may publish or play: from the URL parts of a request to an entered session, or a refusal.
+
+use std::net::SocketAddr;
+
+use super::Gateway;
+use super::proto::UrlText;
+use super::proto::server::ConnectRequest;
+use crate::domain::media_url::MediaGrant;
+use crate::domain::{Direction, Reason, Refusal, Timestamp};
+use crate::hub::{Protocol, SessionGuard, SessionStart};
+
+/// The query parameter that holds the media token.
+const TOKEN_PARAMETER: &str = "t";
+
+/// A request that was let in.
+pub(super) struct Admitted {
+    pub(super) grant: MediaGrant,
+    pub(super) session: SessionGuard,
+}
+
+impl Gateway {
+    /// Lets a request in or says why not; asks memory only. The session stands in the table before the right is read: whoever takes
+    /// the right away meanwhile finds the session there.
+    pub(super) fn admit(
+        &self,
+        connect: &ConnectRequest,
+        name: &UrlText,
+        direction: Direction,
+        peer: SocketAddr,
+        now: Timestamp,
+    ) -> Result<Admitted, Refusal> {
+        let token = token(connect, name).ok_or_else(|| {
+            Reason::UrlInvalid.because("the URL carries no token: use the URL exactly as the gateway gave it")
+        })?;
+        let grant = self.key.verify(stream_name(name), token, direction, now)?;
+        let start = SessionStart {
+            right: grant.right.clone(),
+            protocol: Protocol::Rtmp,
+            peer,
+            url_key: grant.nonce,
+            at: now,
+        };
+        let session = self.sessions.enter(start);
+        self.conferences.media_right(&grant.right)?;
+        Ok(Admitted { grant, session })
+    }
+}
+
+/// The stream's name: without its query, and without the slash that some encoders put in front.
+fn stream_name(name: &UrlText) -> &str {
+    name.without_query().trim_start_matches('/')
+}
+
+/// The token, wherever the peer's URL parser has put it: with the stream name, with the app, or in tcUrl.
+fn token<'a>(connect: &'a ConnectRequest, name: &'a UrlText) -> Option<&'a str> {
+    [name, &connect.app, &connect.tc_url]
+        .into_iter()
+        .find_map(|text| parameter(text.as_str(), TOKEN_PARAMETER))
+}
+
+fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, query) = text.split_once('?')?;
+    // A URL that was glued together by hand may hold a second '?', and OBS appends the key behind a '/'.
+    query
+        .split(['&', '?'])
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+        .map(|(_, value)| value.split('/').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(app: &str, tc_url: &str) -> ConnectRequest {
+        ConnectRequest { app: app.into(), tc_url: tc_url.into(), ..ConnectRequest::default() }
+    }
+
+    #[test]
+    fn the_token_is_found_wherever_a_url_parser_leaves_it() {
+        let plain = connect("live", "rtmp://h/live");
+        let name = UrlText::from("s__Of_MS_a");
+        let with_token = UrlText::from("s__Of_MS_a?x=1&t=AB-_9");
+        assert_eq!(token(&plain, &with_token), Some("AB-_9"));
+        assert_eq!(token(&connect("live?t=AB", "rtmp://h/live"), &name), Some("AB"));
+        assert_eq!(token(&connect("live?t=AB/", "rtmp://h/live"), &name), Some("AB"));
+        assert_eq!(token(&connect("live", "rtmp://h:1935/live?a=b&t=AB"), &name), Some("AB"));
+        assert_eq!(token(&connect("live", "rtmp://h/live/s__Of_MS_a?t=AB"), &name), Some("AB"));
+        assert_eq!(token(&plain, &name), None);
+        assert_eq!(token(&plain, &"s?tt=1&at=2".into()), None);
+        assert_eq!(stream_name(&with_token), "s__Of_MS_a");
+        assert_eq!(stream_name(&"/s__Of_MS_a?t=1".into()), "s__Of_MS_a");
+    }
+}

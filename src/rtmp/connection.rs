@@ -1,0 +1,418 @@
+//! One connection: handshake, requests, then publishing or playing until the end.
+//!
+//! The order inside the select is the order of importance: a right that ended, the end of the gateway, the socket, new
+//! media, the deadline.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::Gateway;
+use super::admission::Admitted;
+use super::outbox::Outbox;
+use super::play::{Playing, Refill};
+use super::proto::server::{AnswerError, ConnectRequest, Output, ServerSession, SessionEvent};
+use super::proto::{MessageStreamId, UrlText};
+use super::publish::Publishing;
+use super::transport::{Transport, Turn, close_politely, send_once, turn};
+use super::wire::{Wire, WireError};
+use crate::clock;
+use crate::domain::{Direction, Reason, Refusal};
+use crate::hub::{CloseReason, SessionGuard};
+use crate::telemetry::OpenGuard;
+
+/// How long a connection that is over may take to read its last answer.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the connection is for.
+enum Work {
+    /// It has not been let in, or has ended what it did and may ask again.
+    Asking {
+        until: Instant,
+    },
+    Publishing(Box<Publishing>),
+    Playing(Box<Playing>),
+}
+
+impl Work {
+    /// Resolves when there is media for the peer.
+    async fn media_ready(&mut self) {
+        match self {
+            Self::Playing(playing) => playing.ready().await,
+            Self::Asking { .. } | Self::Publishing(_) => pending().await,
+        }
+    }
+
+    fn stream(&self) -> Option<MessageStreamId> {
+        match self {
+            Self::Asking { .. } => None,
+            Self::Publishing(publishing) => Some(publishing.stream),
+            Self::Playing(playing) => Some(playing.stream),
+        }
+    }
+}
+
+/// Resolves when the session is closed from outside.
+async fn closed(session: Option<&OpenSession>) -> CloseReason {
+    match session {
+        Some(session) => session.guard.closed().await,
+        None => pending().await,
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// The peer is gone, or makes no sense, or takes nothing: there is nothing left to say.
+    Silently,
+    /// The last answer is to reach the peer.
+    Politely,
+    /// A right has ended: one attempt to say so, and nothing more reaches the peer.
+    Hard(CloseReason),
+}
+
+/// An admitted session, counted as open while it lives.
+struct OpenSession {
+    guard: SessionGuard,
+    _open: OpenGuard,
+}
+
+/// One peer.
+pub(super) struct Connection<S> {
+    socket: S,
+    peer: SocketAddr,
+    gateway: Arc<Gateway>,
+    wire: Wire,
+    outbox: Outbox,
+    connect: ConnectRequest,
+    /// Its entry in the session table while it publishes or plays.
+    session: Option<OpenSession>,
+    work: Work,
+}
+
+impl<S: Transport> Connection<S> {
+    pub(super) fn new(socket: S, peer: SocketAddr, gateway: Arc<Gateway>) -> Self {
+        let until = Instant::now() + gateway.settings.handshake_timeout;
+        Self {
+            socket,
+            peer,
+            gateway,
+            wire: Wire::new(),
+            outbox: Outbox::default(),
+            connect: ConnectRequest::default(),
+            session: None,
+            work: Work::Asking { until },
+        }
+    }
+
+    /// Serves the peer until one of the two ends it.
+    pub(super) async fn run(mut self) {
+        let end = self.serve().await;
+        if let End::Hard(reason) = &end {
+            self.cut_off(reason).await;
+        }
+        if matches!(end, End::Politely) {
+            self.collect_last_words();
+        }
+        // Whatever this connection held is free before the peer has read its last answer.
+        self.stop();
+        if matches!(end, End::Politely) {
+            // Whoever does not take its last answer in time goes without.
+            let _ = timeout(GOODBYE, close_politely(&mut self.socket, &mut self.outbox)).await;
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        let mut alarm = pin!(sleep_until(self.deadline()));
+        loop {
+            if let Some(end) = self.refill() {
+                return end;
+            }
+            bring_forward(alarm.as_mut(), self.deadline());
+            let idle = self.outbox.is_empty();
+            let wire = &mut self.wire;
+            let read = |bytes: &[u8], outbox: &mut Outbox| (bytes.len(), wire.handle_input(bytes, outbox));
+            let end = tokio::select! {
+                biased;
+                reason = closed(self.session.as_ref()) => Some(End::Hard(reason)),
+                () = self.gateway.draining.cancelled() => Some(self.say_goodbye("draining: the gateway stops")),
+                turned = turn(&mut self.socket, &mut self.outbox, read) => match turned {
+                    Ok(turned) => self.handle_turn(turned),
+                    Err(error) => {
+                        tracing::debug!(%error, "the connection broke");
+                        Some(End::Silently)
+                    }
+                },
+                () = self.work.media_ready(), if idle => None,
+                () = alarm.as_mut() => {
+                    let deadline = self.deadline();
+                    alarm.as_mut().reset(deadline);
+                    if deadline <= Instant::now() { self.handle_deadline() } else { None }
+                }
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    fn handle_turn(&mut self, turned: Turn<(usize, Result<(), WireError>)>) -> Option<End> {
+        match turned {
+            Turn::Read((bytes, result)) => {
+                if let Work::Publishing(_) = &self.work {
+                    self.gateway.meters.received_bytes.inc_by(bytes as u64);
+                }
+                let end = self.handle_outputs();
+                let Err(error) = result else { return end };
+                tracing::debug!(%error, "the peer's bytes make no sense");
+                self.gateway.metrics.handshakes_failed(error.cause()).inc();
+                Some(End::Silently)
+            }
+            Turn::Wrote(bytes) => {
+                if let Work::Playing(playing) = &mut self.work {
+                    self.gateway.meters.sent_bytes.inc_by(bytes as u64);
+                    playing.note_progress(true, &self.outbox, Instant::now());
+                }
+                None
+            }
+            Turn::Closed => Some(End::Silently),
+        }
+    }
+
+    /// Fills the outbox with media, if this connection plays.
+    fn refill(&mut self) -> Option<End> {
+        let Work::Playing(playing) = &mut self.work else { return None };
+        match playing.refill(&mut self.outbox) {
+            Refill::Current => {
+                playing.note_progress(false, &self.outbox, Instant::now());
+                None
+            }
+            Refill::Ended => {
+                let stream = playing.stream;
+                self.answer(|session| session.end_play(stream));
+                Some(End::Politely)
+            }
+        }
+    }
+
+    /// Hands the session's bytes to the outbox and acts on its events.
+    fn handle_outputs(&mut self) -> Option<End> {
+        while let Some(output) = self.wire.session.poll_output() {
+            let event = match output {
+                Output::Send(bytes) => {
+                    self.outbox.push_control(bytes);
+                    continue;
+                }
+                Output::Event(event) => event,
+            };
+            if let Some(end) = self.handle_event(event) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    fn handle_event(&mut self, event: SessionEvent) -> Option<End> {
+        match event {
+            SessionEvent::Connected(connect) => {
+                tracing::debug!(app = ?connect.app, software = connect.flash_ver, "connected");
+                self.connect = *connect;
+                None
+            }
+            SessionEvent::PublishRequested { stream, name, .. } => self.handle_publish(stream, &name),
+            SessionEvent::PlayRequested { stream, name, .. } => self.handle_play(stream, &name),
+            SessionEvent::Media(message) => {
+                if let Work::Publishing(publishing) = &mut self.work {
+                    publishing.write(message, Instant::now());
+                }
+                None
+            }
+            SessionEvent::PublishEnded { stream } | SessionEvent::PlayEnded { stream } => {
+                if self.work.stream() == Some(stream) {
+                    self.stop();
+                }
+                None
+            }
+            SessionEvent::PlayPaused { stream, paused } => {
+                self.with_player(stream, |player| player.set_paused(paused))
+            }
+            SessionEvent::ReceiveAudio { stream, enabled } => {
+                self.with_player(stream, |player| player.set_audio(enabled))
+            }
+            SessionEvent::ReceiveVideo { stream, enabled } => {
+                self.with_player(stream, |player| player.set_video(enabled))
+            }
+        }
+    }
+
+    fn with_player(&mut self, stream: MessageStreamId, change: impl FnOnce(&mut Playing)) -> Option<End> {
+        if let Work::Playing(playing) = &mut self.work
+            && playing.stream == stream
+        {
+            change(playing);
+        }
+        None
+    }
+
+    fn handle_publish(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
+        match self.admit(name, Direction::Publish) {
+            Ok(Admitted { session, .. }) => {
+                let publishing =
+                    Publishing::new(&self.gateway.hub, stream, session.session(), Instant::now());
+                self.work = Work::Publishing(Box::new(publishing));
+                self.session = Some(self.opened(session));
+                self.answer(|session| session.accept_publish(stream));
+                None
+            }
+            Err(refusal) => {
+                self.answer(|session| session.refuse_publish(stream, &refusal.to_string()));
+                Some(End::Politely)
+            }
+        }
+    }
+
+    fn handle_play(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
+        match self.admit(name, Direction::Play) {
+            Ok(Admitted { session, grant }) => {
+                let wait_until = Instant::now() + self.gateway.settings.play_wait;
+                let hub = &self.gateway.hub;
+                let playing = match Playing::new(hub, stream, session.session(), grant.profile, wait_until) {
+                    Ok(playing) => playing,
+                    Err(refusal) => return self.refuse_play(stream, &refusal),
+                };
+                self.work = Work::Playing(Box::new(playing));
+                self.session = Some(self.opened(session));
+                self.answer(|session| session.accept_play(stream));
+                None
+            }
+            Err(refusal) => self.refuse_play(stream, &refusal),
+        }
+    }
+
+    fn refuse_play(&mut self, stream: MessageStreamId, refusal: &Refusal) -> Option<End> {
+        self.answer(|session| session.refuse_play(stream, &refusal.to_string()));
+        Some(End::Politely)
+    }
+
+    fn admit(&mut self, name: &UrlText, direction: Direction) -> Result<Admitted, Refusal> {
+        if !matches!(self.work, Work::Asking { .. }) {
+            return Err(Reason::InvalidRequest.because("one connection publishes or plays one stream"));
+        }
+        let admitted = self.gateway.admit(&self.connect, name, direction, self.peer, clock::now());
+        match &admitted {
+            Ok(Admitted { grant, .. }) => {
+                let right = &grant.right;
+                tracing::info!(direction = direction.word(), stream = %right.stream, member = %right.member, "admitted");
+            }
+            Err(refusal) => {
+                self.gateway.metrics.refused(refusal.reason);
+                tracing::debug!(direction = direction.word(), name = ?name, %refusal, "refused");
+            }
+        }
+        admitted
+    }
+
+    fn opened(&self, guard: SessionGuard) -> OpenSession {
+        let direction = guard.session().right().direction;
+        OpenSession { guard, _open: self.gateway.metrics.session_opened(direction) }
+    }
+
+    /// Makes the session say something. What it says is polled with its other output.
+    fn answer(&mut self, say: impl FnOnce(&mut ServerSession) -> Result<(), AnswerError>) {
+        if let Err(error) = say(&mut self.wire.session) {
+            tracing::debug!(%error, "the peer did not wait for its answer");
+        }
+    }
+
+    /// Hands the session's last bytes to the outbox. What the peer did meanwhile no longer matters.
+    fn collect_last_words(&mut self) {
+        while let Some(output) = self.wire.session.poll_output() {
+            if let Output::Send(bytes) = output {
+                self.outbox.push_control(bytes);
+            }
+        }
+    }
+
+    /// Ends what the connection does, not the connection.
+    fn stop(&mut self) {
+        self.work = Work::Asking { until: Instant::now() + self.gateway.settings.handshake_timeout };
+        if let Some(session) = self.session.take() {
+            self.gateway.meters.count_packets(&session.guard);
+            tracing::info!(stream = %session.guard.session().right().stream, "session ended");
+        }
+    }
+
+    /// Ends the connection with a status for whoever publishes or plays.
+    fn say_goodbye(&mut self, description: &str) -> End {
+        let Some(stream) = self.work.stream() else { return End::Silently };
+        self.answer(|session| session.revoke(stream, description));
+        End::Politely
+    }
+
+    /// One attempt to tell why, then a close that throws away what the peer has not yet got.
+    async fn cut_off(&mut self, reason: &CloseReason) {
+        tracing::info!(%reason, "session closed");
+        self.outbox.drop_unbegun();
+        if let Some(stream) = self.work.stream() {
+            self.answer(|session| session.revoke(stream, &reason.to_string()));
+        }
+        self.collect_last_words();
+        send_once(&mut self.socket, &mut self.outbox).await;
+        self.socket.cut_off();
+    }
+
+    /// When this connection is to be looked at, should nothing happen before.
+    fn deadline(&self) -> Instant {
+        let settings = &self.gateway.settings;
+        match &self.work {
+            Work::Asking { until } => *until,
+            Work::Publishing(publishing) => publishing.idle_deadline(settings.publisher_idle),
+            Work::Playing(playing) => {
+                let stall = playing.stall_deadline(settings.viewer_stall);
+                let first_media = playing.first_media_deadline();
+                let soonest = [stall, first_media].into_iter().flatten().min();
+                soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall)
+            }
+        }
+    }
+
+    /// The deadline has passed.
+    fn handle_deadline(&mut self) -> Option<End> {
+        let settings = &self.gateway.settings;
+        match &self.work {
+            Work::Asking { .. } => {
+                self.gateway.metrics.handshakes_failed("timeout").inc();
+                Some(End::Silently)
+            }
+            Work::Publishing(_) => {
+                let seconds = settings.publisher_idle.as_secs();
+                Some(self.say_goodbye(&format!("publisher_idle: nothing was sent for {seconds} s")))
+            }
+            Work::Playing(playing)
+                if playing.stall_deadline(settings.viewer_stall).is_some_and(|at| at <= Instant::now()) =>
+            {
+                self.gateway.metrics.viewers_stalled.inc();
+                Some(End::Hard(CloseReason::Stalled))
+            }
+            Work::Playing(playing)
+                if playing.first_media_deadline().is_some_and(|at| at <= Instant::now()) =>
+            {
+                let refusal = Reason::StreamNotFound.because("nobody publishes this stream; try again later");
+                self.gateway.metrics.refused(refusal.reason);
+                Some(self.say_goodbye(&refusal.to_string()))
+            }
+            Work::Playing(_) => None,
+        }
+    }
+}
+
+/// Sets the alarm to an earlier time. A later time waits until the alarm goes off, so that the timer is not touched for
+/// every message.
+fn bring_forward(alarm: Pin<&mut Sleep>, deadline: Instant) {
+    if deadline < alarm.deadline() {
+        alarm.reset(deadline);
+    }
+}

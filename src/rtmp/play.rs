@@ -1,0 +1,157 @@
+//! A connection that plays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outbox::Outbox;
+use super::proto::MessageStreamId;
+use crate::domain::Refusal;
+use crate::domain::media_url::Profile;
+use crate::hub::{CloseReason, Hub, Outgoing, Session, Taken, Viewer};
+use crate::media::packet::PacketKind;
+
+/// Messages taken from the ring at once: what one vectored write can carry.
+const PACKETS_PER_TURN: usize = 32;
+/// Bytes taken from the ring at once. What the socket does not take waits in the outbox, where nothing can be skipped
+/// any more, so it is kept below a tenth of a second of a fat stream.
+const BYTES_PER_TURN: usize = 256 * 1024;
+
+/// What of the stream the player wants.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    audio: bool,
+    video: bool,
+}
+
+/// Holds a cursor into the stream.
+pub(super) struct Playing {
+    pub(super) stream: MessageStreamId,
+    session: Arc<Session>,
+    hub: Hub,
+    profile: Profile,
+    /// None while the player has paused.
+    viewer: Option<Viewer>,
+    wanted: Wanted,
+    taken: Vec<Outgoing>,
+    /// Until when the first picture or sound has to come.
+    first_media_until: Option<Instant>,
+    /// Since when the socket has taken nothing of what waits.
+    stalled_since: Option<Instant>,
+}
+
+/// What came of asking the hub.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refill {
+    /// The outbox holds all there is for now.
+    Current,
+    /// The publisher does not come back.
+    Ended,
+}
+
+impl Playing {
+    pub(super) fn new(
+        hub: &Hub,
+        stream: MessageStreamId,
+        session: &Arc<Session>,
+        profile: Profile,
+        wait_until: Instant,
+    ) -> Result<Self, Refusal> {
+        let viewer = hub.subscribe(&session.right().stream, profile, Arc::clone(session))?;
+        Ok(Self {
+            stream,
+            session: Arc::clone(session),
+            hub: hub.clone(),
+            profile,
+            viewer: Some(viewer),
+            wanted: Wanted { audio: true, video: true },
+            taken: Vec::new(),
+            first_media_until: Some(wait_until),
+            stalled_since: None,
+        })
+    }
+
+    /// Resolves when there is something to take. Never, while the player has paused.
+    pub(super) async fn ready(&mut self) {
+        match &mut self.viewer {
+            Some(viewer) => viewer.ready().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Moves what the player should see now into the outbox, if little waits there.
+    pub(super) fn refill(&mut self, outbox: &mut Outbox) -> Refill {
+        let Some(viewer) = &mut self.viewer else { return Refill::Current };
+        while outbox.is_empty() {
+            match viewer.take(&mut self.taken, PACKETS_PER_TURN, BYTES_PER_TURN) {
+                Taken::Some => {}
+                Taken::Idle => return Refill::Current,
+                Taken::Ended(_) => return Refill::Ended,
+            }
+            for outgoing in self.taken.drain(..) {
+                let unwanted = match outgoing.frame.packet().kind {
+                    PacketKind::Audio => !self.wanted.audio,
+                    PacketKind::Video => !self.wanted.video,
+                    PacketKind::Data => false,
+                };
+                if !unwanted {
+                    self.first_media_until = None;
+                    outbox.push_media(outgoing);
+                }
+            }
+        }
+        Refill::Current
+    }
+
+    /// A paused player goes on at the newest keyframe, not where it stopped.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        if paused {
+            self.viewer = None;
+        } else if self.viewer.is_none() {
+            self.start_anew();
+        }
+    }
+
+    pub(super) fn set_audio(&mut self, wanted: bool) {
+        self.wanted.audio = wanted;
+    }
+
+    /// Pictures that were left out cannot be decoded from the middle, so the player starts anew.
+    pub(super) fn set_video(&mut self, wanted: bool) {
+        let returns = wanted && !self.wanted.video;
+        self.wanted.video = wanted;
+        if returns && self.viewer.is_some() {
+            self.start_anew();
+        }
+    }
+
+    fn start_anew(&mut self) {
+        let stream = &self.session.right().stream;
+        match self.hub.subscribe(stream, self.profile, Arc::clone(&self.session)) {
+            Ok(viewer) => self.viewer = Some(viewer),
+            Err(refusal) => {
+                self.session.close(CloseReason::Revoked(refusal));
+            }
+        }
+    }
+
+    /// Notes whether the socket moves on.
+    pub(super) fn note_progress(&mut self, wrote: bool, outbox: &Outbox, now: Instant) {
+        if outbox.is_empty() {
+            self.stalled_since = None;
+        } else if wrote || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    /// When the player has waited too long for its publisher.
+    pub(super) fn first_media_deadline(&self) -> Option<Instant> {
+        self.first_media_until
+    }
+
+    /// When the socket has stood still for too long.
+    pub(super) fn stall_deadline(&self, stall: Duration) -> Option<Instant> {
+        self.stalled_since.map(|since| since + stall)
+    }
+}

@@ -1,0 +1,188 @@
+//! The real binary on free ports and a data directory of its own.
+
+use super::api::{Api, App, Secrets};
+use super::process::{Ended, Running, run};
+use super::wait::EVENT;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// How a gateway is to be started: the directory, the environment, more arguments.
+#[derive(Clone)]
+pub struct Setup {
+    home: Arc<TempDir>,
+    data_dir: PathBuf,
+    environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
+    secrets: Secrets,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let data_dir = home.path().join("data");
+        let setup = Self {
+            home,
+            data_dir,
+            environment: BTreeMap::new(),
+            arguments: Vec::new(),
+            secrets: Secrets::default(),
+        };
+        setup.listen_on(IpAddr::V4(Ipv4Addr::LOCALHOST), [0, 0, 0])
+    }
+
+    /// One environment variable of the gateway.
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.environment.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// One more argument behind `serve`.
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_string_lossy().into_owned());
+        self
+    }
+
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = path.into();
+        self
+    }
+
+    /// The ports of RTMP, HTTP and ops on one address; 0 takes a free one.
+    pub fn listen_on(self, ip: IpAddr, ports: [u16; 3]) -> Self {
+        self.env("TIDEGATE_RTMP_LISTEN", SocketAddr::new(ip, ports[0]))
+            .env("TIDEGATE_HTTP_LISTEN", SocketAddr::new(ip, ports[1]))
+            .env("TIDEGATE_OPS_LISTEN", SocketAddr::new(ip, ports[2]))
+    }
+
+    pub fn data_path(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// A directory of this setup beside the data, for files that a test writes.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `tidegate` with these arguments and this setup's environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEGATE_")) {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env("TIDEGATE_DATA_DIR", &self.data_dir)
+            .envs(&self.environment);
+        command
+    }
+
+    /// Runs one of the other commands of the binary to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        run(&format!("tidegate {}", arguments.join(" ")), self.command(arguments), EVENT).await
+    }
+
+    /// Starts `serve` without waiting for anything.
+    pub fn spawn(&self) -> Running {
+        let mut arguments = vec!["serve"];
+        arguments.extend(self.arguments.iter().map(String::as_str));
+        Running::start("tidegate serve", self.command(&arguments))
+    }
+
+    /// Starts `serve`, which must say that it listens.
+    pub async fn start(self) -> Gateway {
+        let process = self.spawn();
+        let listening = process
+            .stdout
+            .wait_line(EVENT, "the `listening` line on stdout", |line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                (line["event"] == "listening").then_some(line)
+            })
+            .await;
+        let listening =
+            listening.unwrap_or_else(|error| panic!("{error}; stderr: {}", process.stderr.text()));
+        let address = |listener: &str| -> SocketAddr {
+            listening[listener]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("no address of {listener} in {listening}"))
+        };
+        let (rtmp, http, ops) = (address("rtmp"), address("http"), address("ops"));
+        let api = Api::new(http, self.secrets.clone());
+        Gateway { process, rtmp, http, ops, api, setup: self }
+    }
+
+    /// Starts `serve`, which must refuse: gives its exit and its words.
+    pub async fn refused(&self) -> Ended {
+        let ended = self.spawn().ended(EVENT).await;
+        assert!(!ended.status.success(), "the start ought to be refused: {ended:?}");
+        ended
+    }
+}
+
+/// A gateway that listens.
+pub struct Gateway {
+    pub process: Running,
+    pub rtmp: SocketAddr,
+    pub http: SocketAddr,
+    pub ops: SocketAddr,
+    pub api: Api,
+    pub setup: Setup,
+}
+
+impl Gateway {
+    pub async fn start() -> Self {
+        Setup::new().start().await
+    }
+
+    /// The app of this gateway, by the key that `tidegate key show` prints.
+    pub async fn app(&self) -> App {
+        let shown = self.setup.run(&["key", "show"]).await;
+        assert!(shown.status.success(), "key show: {shown:?}");
+        App::new(self.api.clone(), shown.stdout.trim())
+    }
+
+    /// kill -9; gives the setup back, so that the same data can be served again.
+    pub async fn kill(mut self) -> Setup {
+        self.process.kill().await;
+        self.check_secrets();
+        self.setup.clone()
+    }
+
+    /// SIGTERM; the gateway must exit 0, and must not have told any secret that the test came to know.
+    pub async fn stop(self) -> Setup {
+        self.check_secrets();
+        self.process.terminate().await;
+        let setup = self.setup.clone();
+        let ended = self.process.ended(EVENT).await;
+        assert!(ended.status.success(), "SIGTERM ends with 0: {ended:?}");
+        setup.secrets.assert_absent("stdout", &ended.stdout);
+        setup.secrets.assert_absent("stderr", &ended.stderr);
+        assert!(!ended.stderr.contains("panicked at"), "a panic in the gateway:\n{}", ended.stderr);
+        setup
+    }
+
+    pub fn secrets(&self) -> &Secrets {
+        &self.setup.secrets
+    }
+
+    fn check_secrets(&self) {
+        self.setup.secrets.assert_absent("stdout", &self.process.stdout.text());
+        self.setup.secrets.assert_absent("stderr", &self.process.stderr.text());
+    }
+}
