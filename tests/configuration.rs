@@ -57,18 +57,6 @@ fn serve(data_dir: &Path) -> Command {
     command
 }
 
-/// The end of a server that must not start. One that starts after all is ended, and has its announcement on stdout.
-fn refused(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut announced = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
-    if !announced.is_empty() {
-        child.kill().unwrap();
-    }
-    let output = child.wait_with_output().unwrap();
-    Output { stdout: announced.into_bytes(), ..output }
-}
-
 /// A server that is killed when a test fails before it has stopped it.
 struct Server {
     child: Child,
@@ -146,7 +134,7 @@ fn an_unknown_key_refuses_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "drian_ms = 5\n");
     for arguments in [&["serve", "--config", &file][..], &["serve", "--check", "--config", &file]] {
-        let output = refused(tidegate(arguments).current_dir(folder.path()));
+        let output = ran(tidegate(arguments).current_dir(folder.path()));
         assert_refused(&output, &["`drian_ms`", &file, "`drain_ms`"]);
     }
     assert!(!folder.path().join("data").exists());
@@ -248,7 +236,7 @@ fn the_key_is_made_once_and_shown_only_when_asked_for() {
 fn a_second_server_on_one_data_directory_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let first = Server::start(serve(folder.path()));
-    let output = refused(&mut serve(folder.path()));
+    let output = ran(&mut serve(folder.path()));
     assert_refused(&output, &["another tidegate is running on", folder.path().to_str().unwrap()]);
     assert!(first.end_with("KILL").0.code().is_none());
     assert!(
@@ -262,14 +250,14 @@ fn a_port_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = refused(serve(folder.path()).env("TIDEGATE_HTTP_LISTEN", &address));
+    let output = ran(serve(folder.path()).env("TIDEGATE_HTTP_LISTEN", &address));
     assert_refused(&output, &["in use", &address, "http_listen", "TIDEGATE_HTTP_LISTEN"]);
 }
 
 #[test]
 fn an_unwritable_data_directory_is_named() {
     // Nobody, not even root, makes files there.
-    let output = refused(&mut serve(Path::new("/proc/tidegate")));
+    let output = ran(&mut serve(Path::new("/proc/tidegate")));
     assert_refused(&output, &["/proc/tidegate", "TIDEGATE_DATA_DIR"]);
 }
 
