@@ -1,0 +1,262 @@
+//! Conferences: create, list, look at, end.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use super::auth::{AppCaller, Creator, Insider, Runner};
+use super::body::{Json, Object, OwnData, Password, Query, json};
+use super::place::InConference;
+use super::views::{ConferenceView, Reader};
+use super::{Answer, Control, expiry, path, random, unsigned};
+use crate::clock;
+use crate::domain::conference::ConferenceKind;
+use crate::domain::password::PasswordHash;
+use crate::domain::ticket::TicketClaims;
+use crate::domain::{
+    AppId, Command, Conference, ConferenceId, Created, Limits, Reason, Refusal, Role, TicketId, UserName,
+};
+
+/// Conferences on a page, where the request names no number.
+const PAGE_DEFAULT: usize = 50;
+/// Most conferences on a page. Each may hold hundreds of members, so that a page is a few megabytes at the very worst.
+const PAGE_MAX: usize = 100;
+/// Characters of a generated password: 40 random bits, and short enough to be read out.
+const GENERATED_PASSWORD_CHARS: usize = 8;
+/// What a generated password is spelt in: no letter or digit that looks like another (0 and o, 1 and l).
+const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+pub(super) fn routes() -> Router<Control> {
+    Router::new()
+        .route(path::CONFERENCES, post(create).get(list))
+        .route(path::CONFERENCE, get(look).delete(end))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreateRequest {
+    #[serde(default)]
+    confr_type: ConferenceKind,
+    password: Option<Password>,
+    #[serde(default)]
+    rec: bool,
+    #[serde(default)]
+    rec_merge: bool,
+    limits: Option<Object<LimitsRequest>>,
+    mem_default_role: Option<Role>,
+    metadata: Option<OwnData>,
+    support_wechat_mini_program: Option<bool>,
+    user: Option<UserName>,
+}
+
+/// Places that differ from the preset.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LimitsRequest {
+    max_talker_count: Option<u32>,
+    max_video_count: Option<u32>,
+    max_audience_count: Option<u32>,
+    max_pub_desktop_count: Option<u32>,
+}
+
+impl LimitsRequest {
+    /// These places, and those of `preset` where none are named.
+    fn over(&self, preset: Limits) -> Result<Limits, Refusal> {
+        let ceiling = Limits::CEILING;
+        Ok(Limits {
+            max_talker_count: within("maxTalkerCount", self.max_talker_count, ceiling.max_talker_count)?
+                .unwrap_or(preset.max_talker_count),
+            max_video_count: within("maxVideoCount", self.max_video_count, ceiling.max_video_count)?
+                .unwrap_or(preset.max_video_count),
+            max_audience_count: within(
+                "maxAudienceCount",
+                self.max_audience_count,
+                ceiling.max_audience_count,
+            )?
+            .unwrap_or(preset.max_audience_count),
+            max_pub_desktop_count: within(
+                "maxPubDesktopCount",
+                self.max_pub_desktop_count,
+                ceiling.max_pub_desktop_count,
+            )?
+            .unwrap_or(preset.max_pub_desktop_count),
+        })
+    }
+}
+
+fn within(name: &str, asked: Option<u32>, ceiling: u32) -> Result<Option<u32>, Refusal> {
+    match asked {
+        Some(asked) if asked > ceiling => {
+            Err(Reason::InvalidRequest.because(format!("limits.{name}: 0 to {ceiling}")))
+        }
+        asked => Ok(asked),
+    }
+}
+
+#[derive(Serialize)]
+struct CreateAnswer<'a> {
+    #[serde(flatten)]
+    conference: ConferenceView<'a>,
+    /// Empty where the conference has none.
+    password: &'a str,
+    /// ADMIN, for the creator.
+    ticket: &'a str,
+}
+
+async fn create(
+    State(control): State<Control>,
+    creator: Creator,
+    Json(request): Json<CreateRequest>,
+) -> Answer<Response> {
+    let (app, creator) = creator_of(creator, request.user)?;
+    let kind = request.confr_type;
+    let preset = kind.limits(control.settings.limits);
+    let limits = request.limits.unwrap_or_default().0.over(preset)?;
+    let password = match request.password {
+        Some(Password(password)) => password,
+        None => spell(random()?),
+    };
+    let hash = keep(&control, &password).await?;
+    let created = Created {
+        id: ConferenceId::from_random(random()?),
+        app,
+        kind,
+        password: hash,
+        rec: request.rec,
+        rec_merge: request.rec_merge,
+        limits,
+        mem_default_role: request.mem_default_role.unwrap_or_else(|| kind.mem_default_role()),
+        support_wechat_mini_program: request.support_wechat_mini_program.unwrap_or(true),
+        metadata: request.metadata.unwrap_or_default().0,
+        creator,
+    };
+    let conference = control.conferences.create(created, clock::now()).await?;
+    let ticket = creators_ticket(&control, &conference)?;
+    let view = ConferenceView::new(&conference, Reader::App);
+    let answer = CreateAnswer { conference: view, password: &password, ticket: &ticket };
+    let mut response = json(StatusCode::CREATED, &answer);
+    if let Ok(location) = HeaderValue::from_str(&format!("{}/{}", path::CONFERENCES, conference.id())) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn creator_of(creator: Creator, named: Option<UserName>) -> Result<(AppId, Option<UserName>), Refusal> {
+    match creator {
+        Creator::App(app) => Ok((app, named)),
+        Creator::User(user) if !user.can_create => {
+            Err(Reason::NotAllowed
+                .because("this user token does not say that its user can create conferences"))
+        }
+        Creator::User(user) if named.as_ref().is_some_and(|named| *named != user.user) => {
+            Err(Reason::NotAllowed.because("user: only the app key creates conferences for others"))
+        }
+        Creator::User(user) => Ok((user.app, Some(user.user))),
+    }
+}
+
+/// The hash to keep; an empty password is none.
+async fn keep(control: &Control, password: &str) -> Result<Option<PasswordHash>, Refusal> {
+    if password.is_empty() {
+        return Ok(None);
+    }
+    control.passwords.hash(password, random()?).await.map(Some)
+}
+
+/// Forty random bits as a password.
+fn spell(bits: [u8; 5]) -> String {
+    let mut wide = [0; 8];
+    wide[3..].copy_from_slice(&bits);
+    let number = u64::from_be_bytes(wide);
+    let letter = |place: usize| char::from(PASSWORD_ALPHABET[((number >> (place * 5)) & 31) as usize]);
+    (0..GENERATED_PASSWORD_CHARS).map(letter).collect()
+}
+
+fn creators_ticket(control: &Control, conference: &Conference) -> Answer<String> {
+    let claims = TicketClaims {
+        id: TicketId::from_random(random()?),
+        app: conference.settings.app.clone(),
+        conference: conference.id().clone(),
+        user: conference.settings.creator.clone(),
+        role: Role::Admin,
+        seq: conference.seq,
+        expires_at: expiry(clock::now(), control.settings.ticket_ttl_secs),
+    };
+    control.keys.mint_ticket(&claims).ok_or_else(unsigned)
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    limit: Option<usize>,
+    cursor: Option<ConferenceId>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListAnswer<'a> {
+    conferences: Vec<ConferenceView<'a>>,
+    /// For the next page; absent on the last one.
+    next_cursor: Option<&'a ConferenceId>,
+}
+
+async fn list(
+    State(control): State<Control>,
+    AppCaller(app): AppCaller,
+    Query(query): Query<ListQuery>,
+) -> Answer<Response> {
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        let detail = format!("limit: a page holds 1 to {PAGE_MAX} conferences");
+        return Err(Reason::InvalidRequest.because(detail).into());
+    }
+    // One more than asked tells whether there is another page.
+    let mut page = control.conferences.list(&app, query.cursor.as_ref(), limit + 1);
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next_cursor = page.last().filter(|_| more).map(|conference| conference.id());
+    let conferences = page.iter().map(|conference| ConferenceView::new(conference, Reader::App)).collect();
+    Ok(json(StatusCode::OK, &ListAnswer { conferences, next_cursor }))
+}
+
+async fn look(
+    State(control): State<Control>,
+    caller: Insider,
+    InConference(id): InConference,
+) -> Answer<Response> {
+    let conference = control.reach(&caller, &id).await?;
+    if let Insider::Member(_) = caller {
+        conference.subject(&caller.subject(None)?)?;
+    }
+    Ok(json(StatusCode::OK, &ConferenceView::new(&conference, caller.reader())))
+}
+
+async fn end(
+    State(control): State<Control>,
+    caller: Runner,
+    InConference(id): InConference,
+) -> Answer<StatusCode> {
+    let by = control.actor(caller, &id).await?;
+    control.execute("end", &id, Command::End { by }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn generated_passwords_use_every_letter_and_no_doubtful_one() {
+        assert_eq!(spell([0; 5]), "aaaaaaaa");
+        assert_eq!(spell([0xFF; 5]), "99999999");
+        assert_eq!(spell([0, 0, 0, 0, 1]), "baaaaaaa");
+        let letters: BTreeSet<_> = PASSWORD_ALPHABET.iter().collect();
+        assert_eq!(letters.len(), 32);
+        assert!(b"0o1l".iter().all(|doubtful| !letters.contains(doubtful)));
+    }
+}

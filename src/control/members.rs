@@ -1,0 +1,187 @@
+//! Members: joining and leaving.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{delete, post};
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Insider, Joiner, opens};
+use super::body::{NickName, OptionalJson, OwnData, Password, Query, json};
+use super::place::InConference;
+use super::urls::Origin;
+use super::views::{ConferenceView, MemberView, Reader};
+use super::{Answer, Control, expiry, path, random, unsigned};
+use crate::clock;
+use crate::domain::conference::{Admission, Join, Subject};
+use crate::domain::event::ExitReason;
+use crate::domain::ticket::{MemberClaims, TicketClaims};
+use crate::domain::{AppId, Command, ConferenceId, MemberId, Reason, Refusal, UserName};
+
+/// Life of a member token: thirty days, longer than any meeting. It dies with the membership long before.
+const MEMBER_TOKEN_TTL_SECS: u64 = 30 * 24 * 3600;
+/// What a WeChat mini program calls itself in `client`.
+const MINI_PROGRAM: &str = "miniProgram";
+/// Longest name of a client, in characters. Other names than the one above are taken and mean nothing yet.
+const CLIENT_CHARS_MAX: usize = 64;
+
+pub(super) fn routes() -> Router<Control> {
+    Router::new().route(path::MEMBERS, post(join)).route(path::OWN_MEMBER, delete(leave))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JoinRequest {
+    ticket: Option<String>,
+    password: Option<Password>,
+    nick_name: Option<NickName>,
+    ext: Option<OwnData>,
+    client: Option<Client>,
+    user: Option<UserName>,
+}
+
+/// Which kind of client joins.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Client {
+    mini_program: bool,
+}
+
+impl TryFrom<String> for Client {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.chars().count() > CLIENT_CHARS_MAX {
+            return Err(format!("a client's name has at most {CLIENT_CHARS_MAX} characters"));
+        }
+        Ok(Self { mini_program: text == MINI_PROGRAM })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JoinAnswer<'a> {
+    confr: ConferenceView<'a>,
+    member: MemberView<'a>,
+    role_token: String,
+    events_url: String,
+}
+
+/// What opens the door, and who looks at the answer.
+struct Entry {
+    admission: Admission,
+    reader: Reader,
+}
+
+async fn join(
+    State(control): State<Control>,
+    joiner: Joiner,
+    InConference(id): InConference,
+    origin: Origin,
+    OptionalJson(request): OptionalJson<JoinRequest>,
+) -> Answer<Response> {
+    let Entry { admission, reader } =
+        entry(&control, joiner, &id, request.ticket, request.password, request.user).await?;
+    let member = MemberId::from_random(random()?);
+    let join = Join {
+        member: member.clone(),
+        admission,
+        nick_name: request.nick_name.map(|nick| nick.0),
+        ext: request.ext.unwrap_or_default().0,
+        mini_program: request.client.is_some_and(|client| client.mini_program),
+    };
+    let done = control.execute("join", &id, Command::Join(Box::new(join))).await?;
+    let conference = &*done.conference;
+    // The answer may be of a moment after the join: whoever was removed in between is told so.
+    let joined = conference.members.get(&member).ok_or_else(|| {
+        Reason::MemberGone.because("this member was removed or replaced as soon as it had joined")
+    })?;
+    let claims = MemberClaims {
+        app: conference.settings.app.clone(),
+        conference: id.clone(),
+        member,
+        epoch: joined.epoch,
+        expires_at: expiry(clock::now(), MEMBER_TOKEN_TTL_SECS),
+    };
+    let answer = JoinAnswer {
+        confr: ConferenceView::new(conference, reader),
+        member: MemberView::new(&conference.settings.app, joined),
+        role_token: control.keys.mint_member_token(&claims).ok_or_else(unsigned)?,
+        events_url: origin.events(&id),
+    };
+    Ok(json(StatusCode::CREATED, &answer))
+}
+
+/// What the caller shows, checked as far as it can be without the conference's state. A ticket decides wherever one is
+/// shown; a user token beside it gives the name to a ticket that has none.
+async fn entry(
+    control: &Control,
+    joiner: Joiner,
+    id: &ConferenceId,
+    ticket: Option<String>,
+    password: Option<Password>,
+    user: Option<UserName>,
+) -> Result<Entry, Refusal> {
+    let reader = if matches!(joiner, Joiner::App(_)) { Reader::App } else { Reader::Member };
+    if user.is_some() && reader == Reader::Member {
+        return Err(Reason::InvalidRequest.because("user: only the app key names a user"));
+    }
+    let ticket = ticket.map(|ticket| control.verify_ticket(&ticket)).transpose()?;
+    let admission = match (joiner, ticket, user) {
+        (Joiner::Nobody, None, _) => return Err(Joiner::nothing_shown()),
+        (Joiner::Nobody, Some(ticket), _) => by_ticket(ticket, id, None, None)?,
+        (Joiner::Ticket(shown), None, _) => by_ticket(shown, id, None, None)?,
+        (Joiner::Ticket(shown), Some(ticket), _) if shown == ticket => by_ticket(ticket, id, None, None)?,
+        (Joiner::Ticket(_), Some(_), _) => {
+            return Err(Reason::InvalidRequest.because("ticket: the bearer is another ticket; show one"));
+        }
+        (Joiner::User(user), Some(ticket), _) => by_ticket(ticket, id, Some(&user.app), Some(user.user))?,
+        (Joiner::App(app), Some(ticket), user) => by_ticket(ticket, id, Some(&app), user)?,
+        (Joiner::User(user), None, _) => {
+            let conference = control.conferences.find(&user.app, id).await?;
+            let verified = control.check_password(&conference, password).await?;
+            Admission::Password { user: user.user, verified }
+        }
+        (Joiner::App(app), None, Some(user)) => {
+            control.conferences.find(&app, id).await?;
+            Admission::App { user }
+        }
+        (Joiner::App(_), None, None) => {
+            return Err(Reason::InvalidRequest.because("user: the app key names the user that joins"));
+        }
+    };
+    Ok(Entry { admission, reader })
+}
+
+fn by_ticket(
+    ticket: TicketClaims,
+    id: &ConferenceId,
+    app: Option<&AppId>,
+    shown_by: Option<UserName>,
+) -> Result<Admission, Refusal> {
+    opens(&ticket, id)?;
+    if app.is_some_and(|app| *app != ticket.app) {
+        return Err(Reason::TicketInvalid.because("this ticket is of another app"));
+    }
+    Ok(Admission::Ticket { ticket, shown_by })
+}
+
+/// Whom the app key acts for.
+#[derive(Deserialize)]
+pub(super) struct ForUser {
+    pub(super) user: Option<UserName>,
+}
+
+async fn leave(
+    State(control): State<Control>,
+    caller: Insider,
+    InConference(id): InConference,
+    Query(query): Query<ForUser>,
+) -> Answer<StatusCode> {
+    control.reach(&caller, &id).await?;
+    let subject: Subject = caller.subject(query.user)?;
+    let command = Command::Leave { subject, reason: ExitReason::Normal };
+    control.execute("leave", &id, command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,207 @@
+//! The HTTP door: the control API on the main listener and the operators' pages on the ops listener.
+//!
+//! This folder is the only place that names axum. A resource is one file with its requests, answers and handlers; what
+//! it decides, it asks of [`crate::conferences`]. Every handler takes its extractors in one order, and that order is
+//! the rule: **who calls** (401), **where** (404), **what** (400, 413, 422), and only then whether it exists and may be
+//! done. So nobody without a credential learns whether something exists.
+
+mod auth;
+mod body;
+mod conferences;
+mod heartbeat;
+mod members;
+mod moderation;
+mod observe;
+pub mod ops;
+mod place;
+mod problem;
+pub mod server;
+mod streams;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod tickets;
+pub mod urls;
+mod user_tokens;
+mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use tokio::time::Instant;
+
+use crate::conferences::apps::Apps;
+use crate::conferences::passwords::Passwords;
+use crate::conferences::{Conferences, Done};
+use crate::domain::ticket::TokenKeys;
+use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
+use crate::telemetry::Metrics;
+use crate::{clock, entropy};
+use problem::Problem;
+use urls::Endpoints;
+
+/// What a request is answered with: the answer, or a problem document.
+type Answer<T> = Result<T, Problem>;
+
+/// Numbers that the API's answers follow.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Places in a new conference that names none.
+    pub limits: Limits,
+    /// Life of a user token made here, where the request names none.
+    pub user_token_ttl_secs: u64,
+    /// Life of a ticket, where the request names none.
+    pub ticket_ttl_secs: u64,
+    /// How long a media URL admits.
+    pub media_url_ttl_secs: u64,
+}
+
+/// Hears that members are there.
+pub trait Heartbeats: Send + Sync {
+    /// `member` said at `now` that it is there, in the stay that began with `epoch`. Must be quick.
+    fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq, now: Timestamp);
+}
+
+/// Nobody asks for heartbeats.
+impl Heartbeats for () {
+    fn heartbeat(&self, _: &ConferenceId, _: &MemberId, _: Seq, _: Timestamp) {}
+}
+
+/// All that the control API works with.
+pub struct ControlDeps {
+    /// The running conferences.
+    pub conferences: Arc<Conferences>,
+    /// The apps and their keys.
+    pub apps: Arc<Apps>,
+    /// Hashes and verifies conference passwords.
+    pub passwords: Arc<Passwords>,
+    /// Told of each heartbeat of a member that is inside.
+    pub heartbeats: Arc<dyn Heartbeats>,
+    /// Signs and verifies tickets, member tokens and media tokens.
+    pub keys: TokenKeys,
+    /// Numbers.
+    pub settings: Settings,
+    /// Where clients reach the gateway.
+    pub endpoints: Endpoints,
+    /// Counts requests, refusals, commands and credentials that proved nothing.
+    pub metrics: Metrics,
+}
+
+/// The control API. Clones share everything.
+#[derive(Clone)]
+pub struct Control(Arc<ControlDeps>);
+
+impl std::ops::Deref for Control {
+    type Target = ControlDeps;
+
+    fn deref(&self) -> &ControlDeps {
+        &self.0
+    }
+}
+
+impl Control {
+    /// Takes what the API works with.
+    pub fn new(deps: ControlDeps) -> Self {
+        Self(Arc::new(deps))
+    }
+
+    /// Runs a command, counted as `kind`. Answered when it is durable and rights that it ended are revoked.
+    async fn execute(
+        &self,
+        kind: &'static str,
+        id: &ConferenceId,
+        command: Command,
+    ) -> Result<Done, Refusal> {
+        let started = Instant::now();
+        let done = self.conferences.execute(id, command, clock::now()).await;
+        let outcome = match &done {
+            Ok(_) => "done",
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => "failed",
+            Err(_) => "refused",
+        };
+        self.metrics.command_finished(kind, outcome, started.elapsed());
+        done
+    }
+}
+
+/// `COUNT` random bytes.
+fn random<const COUNT: usize>() -> Result<[u8; COUNT], Refusal> {
+    entropy::bytes().map_err(|error| Reason::Overloaded.because(error.to_string()))
+}
+
+/// The end of a life of `ttl_secs` that begins at `now`, in whole seconds as tokens carry it.
+fn expiry(now: Timestamp, ttl_secs: u64) -> Timestamp {
+    Timestamp(now.as_secs().saturating_add(ttl_secs).saturating_mul(1000))
+}
+
+fn conference_not_found() -> Refusal {
+    Reason::ConferenceNotFound.because("there is no such conference in this app")
+}
+
+/// A token that could not be signed, which valid claims never lead to.
+fn unsigned() -> Problem {
+    Problem::internal()
+}
+
+/// The paths of the API, as routes and as labels of metrics.
+mod path {
+    pub(super) const USER_TOKENS: &str = "/v1/user-tokens";
+    pub(super) const CONFERENCES: &str = "/v1/conferences";
+    pub(super) const CONFERENCE: &str = "/v1/conferences/{confrId}";
+    pub(super) const TICKETS: &str = "/v1/conferences/{confrId}/tickets";
+    pub(super) const MEMBERS: &str = "/v1/conferences/{confrId}/members";
+    pub(super) const OWN_MEMBER: &str = "/v1/conferences/{confrId}/members/me";
+    pub(super) const HEARTBEAT: &str = "/v1/conferences/{confrId}/heartbeat";
+    pub(super) const KICK: &str = "/v1/conferences/{confrId}/kick";
+    pub(super) const ROLES: &str = "/v1/conferences/{confrId}/roles";
+    pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
+    pub(super) const STREAM: &str = "/v1/conferences/{confrId}/streams/{streamId}";
+    pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
+
+    /// Every path above.
+    pub(super) const ALL: [&str; 12] = [
+        USER_TOKENS,
+        CONFERENCES,
+        CONFERENCE,
+        TICKETS,
+        MEMBERS,
+        OWN_MEMBER,
+        HEARTBEAT,
+        KICK,
+        ROLES,
+        STREAMS,
+        STREAM,
+        SUBSCRIPTIONS,
+    ];
+}
+
+/// The main listener's routes.
+///
+/// A path is registered by the file of its resource; two files may give methods to one path. CORS for browsers, rate
+/// limits and request idempotency belong into the layers here, outside of the handlers.
+pub fn router(control: Control) -> Router {
+    Router::new()
+        .merge(user_tokens::routes())
+        .merge(conferences::routes())
+        .merge(tickets::routes())
+        .merge(members::routes())
+        .merge(heartbeat::routes())
+        .merge(streams::routes())
+        .merge(subscriptions::routes())
+        .merge(moderation::routes())
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(control.clone(), observe::observe))
+        .with_state(control)
+}
+
+async fn no_such_route() -> Problem {
+    Reason::NotFound.because("this gateway has nothing at this path; the API begins with /v1/").into()
+}
+
+/// The router adds the `Allow` header with the methods that the path takes.
+async fn no_such_method(method: Method) -> Problem {
+    Problem::method_not_allowed(&method)
+}

@@ -1,0 +1,54 @@
+//! What a path names.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+
+use super::conference_not_found;
+use super::problem::Problem;
+use crate::domain::conference::Stream;
+use crate::domain::{Conference, ConferenceId, Reason, Refusal, StreamId};
+
+/// `{confrId}` of the path. What can be no id is not found, as an id that nobody has.
+pub(super) struct InConference(pub(super) ConferenceId);
+
+/// `{confrId}` and `{streamId}` of the path.
+pub(super) struct AtStream {
+    pub(super) conference: ConferenceId,
+    /// `None` where the text can be no stream's id: not found, once the conference is.
+    stream: Option<StreamId>,
+}
+
+async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
+    let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InConference {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = parameter(parts, state, "confrId").await.and_then(|text| ConferenceId::parse(&text).ok());
+        id.map(Self).ok_or_else(|| conference_not_found().into())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtStream {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let InConference(conference) = InConference::from_request_parts(parts, state).await?;
+        let stream = parameter(parts, state, "streamId").await.and_then(|text| StreamId::parse(&text).ok());
+        Ok(Self { conference, stream })
+    }
+}
+
+impl AtStream {
+    /// The stream, if `conference` has it.
+    pub(super) fn stream_of<'a>(&self, conference: &'a Conference) -> Result<&'a Stream, Refusal> {
+        let stream = self.stream.as_ref().and_then(|stream| conference.streams.get(stream));
+        stream.ok_or_else(|| {
+            Reason::StreamNotFound
+                .because("there is no such stream in this conference; it may have been deleted")
+        })
+    }
+}

@@ -1,0 +1,299 @@
+//! The HTTP server loop: accept, serve, drain.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// Most that a request's head may take: the longest token, a long path and a browser's headers fit several times.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Pause after an accept that failed, such as for lack of file descriptors: some may have come free by then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between whom a request travels. Every request carries it as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the socket: the client or its proxy.
+    pub remote: SocketAddr,
+    /// Our end of the socket.
+    pub local: SocketAddr,
+    /// Whether TLS ends here.
+    pub secure: bool,
+}
+
+/// Held while a connection is open, so that limits and gauges count it.
+pub type Place = Box<dyn Send>;
+
+/// Gives a connection from an address its place, or `None` where a limit says no.
+pub type Admit = Arc<dyn Fn(IpAddr) -> Option<Place> + Send + Sync>;
+
+/// How connections are served.
+#[derive(Clone)]
+pub struct ServeOptions {
+    /// How long a request's head may take, and how long a connection may idle between requests.
+    pub head_timeout: Duration,
+    /// How long connections may take to finish what they are at, once told to stop.
+    pub grace: Duration,
+    /// Decides about each connection before anything is read from it.
+    pub admit: Admit,
+}
+
+/// Serves `router` on all of `listeners` until `stop`, then lets connections finish for the grace period and closes
+/// the rest. No task is left when this returns.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    options: ServeOptions,
+    stop: CancellationToken,
+) {
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(accept(listener, router.clone(), options.clone(), stop.clone()));
+    }
+    while let Some(ended) = loops.join_next().await {
+        note_panic(ended);
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router, options: ServeOptions, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, remote)) => {
+                    let Some(place) = (options.admit)(remote.ip().to_canonical()) else { continue };
+                    let connection =
+                        connection(stream, remote, router.clone(), options.head_timeout, stop.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let finished = timeout(options.grace, async {
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
+    });
+    if finished.await.is_err() {
+        tracing::debug!(connections = connections.len(), "HTTP connections outlived the grace period");
+    }
+    connections.shutdown().await;
+}
+
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "an HTTP task panicked");
+    }
+}
+
+/// Serves one connection; told to stop, it answers the request that it is at.
+async fn connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    router: Router,
+    head_timeout: Duration,
+    stop: CancellationToken,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let peer = Peer { remote, local, secure: false };
+    let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), peer, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        biased;
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection broke off");
+    }
+}
+
+async fn answer(
+    router: Router,
+    peer: Peer,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let mut request: Request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    router.oneshot(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Extension;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn everybody() -> Admit {
+        Arc::new(|_| Some(Box::new(())))
+    }
+
+    async fn start(router: Router, options: ServeOptions) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(vec![listener], router, options, stop.clone()));
+        (address, stop, served)
+    }
+
+    async fn read_all(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn requests_know_both_ends_of_their_socket() {
+        let router = Router::new().route(
+            "/",
+            get(|Extension(peer): Extension<Peer>| async move { format!("{} {}", peer.remote, peer.local) }),
+        );
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit: everybody() };
+        let (address, stop, served) = start(router, options).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let own = stream.local_addr().unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let answer = read_all(&mut stream).await;
+        assert!(answer.ends_with(&format!("{own} {address}")), "{answer}");
+        stop.cancel();
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_ends_the_connection() {
+        let options =
+            ServeOptions { head_timeout: Duration::from_millis(50), grace: LONG, admit: everybody() };
+        let (address, stop, served) = start(Router::new(), options).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+        // Ends only because the server closes, as does a connection on which nothing follows an answer.
+        read_all(&mut stream).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(read_all(&mut idle).await.starts_with("HTTP/1.1 404"));
+        stop.cancel();
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_a_request_finish_and_closes_idle_connections() {
+        let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (handler_arrived, handler_go_on) = (Arc::clone(&arrived), Arc::clone(&go_on));
+        let handler = move || async move {
+            handler_arrived.notify_one();
+            handler_go_on.notified().await;
+            "done"
+        };
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit: everybody() };
+        let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        arrived.notified().await;
+        stop.cancel();
+        read_all(&mut idle).await;
+        go_on.notify_one();
+        let answer = read_all(&mut busy).await;
+        assert!(answer.ends_with("done"), "{answer}");
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_outlives_the_grace_period_is_closed() {
+        let arrived = Arc::new(Notify::new());
+        let handler_arrived = Arc::clone(&arrived);
+        let handler = move || async move {
+            handler_arrived.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let options = ServeOptions { head_timeout: LONG, grace: Duration::ZERO, admit: everybody() };
+        let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        arrived.notified().await;
+        stop.cancel();
+        served.await.unwrap();
+        assert_eq!(read_all(&mut stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_place_is_closed_and_a_place_is_held_as_long_as_the_connection() {
+        struct Held(Arc<AtomicUsize>, Arc<Notify>);
+
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+                self.1.notify_one();
+            }
+        }
+
+        let (open, left) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, freed) = (Arc::clone(&open), Arc::clone(&left));
+        let admit: Admit = Arc::new(move |_| {
+            if counted.load(Ordering::SeqCst) == 1 {
+                return None;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(Box::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
+        });
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit };
+        let (address, stop, served) = start(Router::new(), options).await;
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        read_all(&mut second).await;
+        assert_eq!(open.load(Ordering::SeqCst), 1);
+        drop(first);
+        left.notified().await;
+        assert_eq!(open.load(Ordering::SeqCst), 0);
+        stop.cancel();
+        served.await.unwrap();
+    }
+}

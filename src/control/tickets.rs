@@ -1,0 +1,133 @@
+//! Tickets for one conference.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Issuer, Runner};
+use super::body::{OptionalJson, Password, json};
+use super::place::InConference;
+use super::views::rfc3339;
+use super::{Answer, Control, expiry, path, random, unsigned};
+use crate::clock;
+use crate::domain::password::PasswordHash;
+use crate::domain::ticket::{TicketClaims, UserClaims};
+use crate::domain::{Command, Conference, ConferenceId, Reason, Refusal, Role, TicketId, UserName};
+
+/// Longest life of a ticket: thirty days. What shall open longer is better issued again.
+const TICKET_TTL_SECS_MAX: u64 = 30 * 24 * 3600;
+
+pub(super) fn routes() -> Router<Control> {
+    Router::new().route(path::TICKETS, post(issue))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IssueRequest {
+    user: Option<UserName>,
+    role: Option<Role>,
+    password: Option<Password>,
+    ttl_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IssueAnswer {
+    ticket: String,
+    role: Role,
+    expires_at: String,
+}
+
+async fn issue(
+    State(control): State<Control>,
+    caller: Issuer,
+    InConference(id): InConference,
+    OptionalJson(request): OptionalJson<IssueRequest>,
+) -> Answer<Response> {
+    let ttl_secs = request.ttl_seconds.unwrap_or(control.settings.ticket_ttl_secs);
+    if !(1..=TICKET_TTL_SECS_MAX).contains(&ttl_secs) {
+        let detail = format!("ttlSeconds: a ticket lives 1 to {TICKET_TTL_SECS_MAX} seconds");
+        return Err(Reason::InvalidRequest.because(detail).into());
+    }
+    let mut claims = match caller {
+        Issuer::Runner(runner) => by_runner(&control, runner, &id, request).await?,
+        Issuer::User(user) => by_user(&control, &user, &id, request).await?,
+    };
+    claims.expires_at = expiry(clock::now(), ttl_secs);
+    let ticket = control.keys.mint_ticket(&claims).ok_or_else(unsigned)?;
+    let answer = IssueAnswer { ticket, role: claims.role, expires_at: rfc3339(claims.expires_at) };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// A ticket on the authority of whoever runs the conference. It readmits a kicked user, and gives no more than the
+/// role that was last granted to that user.
+async fn by_runner(
+    control: &Control,
+    runner: Runner,
+    id: &ConferenceId,
+    request: IssueRequest,
+) -> Result<TicketClaims, Refusal> {
+    let by = control.actor(runner, id).await?;
+    let command = Command::IssueTicket { by, user: request.user.clone() };
+    let done = control.execute("ticket", id, command).await?;
+    let mut claims = claims_of(&done.conference, request.user, request.role)?;
+    claims.seq = done.seq;
+    claims.role = done.conference.admit_ticket(&claims, None)?.role;
+    Ok(claims)
+}
+
+/// A ticket for the user itself, who knows the password: no more than a join with the password would give.
+async fn by_user(
+    control: &Control,
+    user: &UserClaims,
+    id: &ConferenceId,
+    request: IssueRequest,
+) -> Result<TicketClaims, Refusal> {
+    if request.user.is_some_and(|named| named != user.user) {
+        return Err(Reason::NotAllowed.because("user: a user token asks for its own user's ticket only"));
+    }
+    let conference = control.conferences.find(&user.app, id).await?;
+    control.check_password(&conference, request.password).await?;
+    let admitted = conference.admit_user(&user.user)?;
+    let mut claims = claims_of(&conference, Some(user.user.clone()), request.role)?;
+    claims.role = claims.role.min(admitted.role);
+    Ok(claims)
+}
+
+/// What a ticket of `conference` says, as of now; it has not yet a time to live.
+fn claims_of(
+    conference: &Conference,
+    user: Option<UserName>,
+    role: Option<Role>,
+) -> Result<TicketClaims, Refusal> {
+    Ok(TicketClaims {
+        id: TicketId::from_random(random()?),
+        app: conference.settings.app.clone(),
+        conference: conference.id().clone(),
+        user,
+        role: role.unwrap_or(conference.settings.mem_default_role),
+        seq: conference.seq,
+        expires_at: clock::now(),
+    })
+}
+
+impl Control {
+    /// The hash that `password` matched, or `None` where the conference has no password and takes any.
+    pub(super) async fn check_password(
+        &self,
+        conference: &Conference,
+        password: Option<Password>,
+    ) -> Result<Option<PasswordHash>, Refusal> {
+        let Some(hash) = &conference.settings.password else { return Ok(None) };
+        // Where none is given there is nothing to compute.
+        if let Some(Password(password)) = password
+            && self.passwords.matches(hash, &password).await?
+        {
+            return Ok(Some(hash.clone()));
+        }
+        Err(Reason::WrongPassword.because("the password does not match"))
+    }
+}

@@ -1,0 +1,273 @@
+//! Conferences, members and streams as they stand in answers and events, for whoever reads them.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::domain::conference::{ConferenceKind, Member, Stream};
+use crate::domain::event::{AudioFormat, StreamKind, VideoFormat};
+use crate::domain::{
+    AppId, Conference, ConferenceId, Limits, MemberId, Role, RtcId, StreamId, Timestamp, UserName,
+};
+
+/// What happens with a recording that was asked for: this gateway makes none.
+const RECORDING: &str = "unavailable";
+/// The last moment that RFC 3339 can write.
+const END_OF_TIME: &str = "9999-12-31T23:59:59Z";
+
+/// Whose eyes an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// The app's backend sees everything.
+    App,
+    /// A member sees no AUDIENCE in a LIVE conference, only how many there are.
+    Member,
+}
+
+impl Reader {
+    fn sees(self, kind: ConferenceKind, member: &Member) -> bool {
+        self == Self::App || kind != ConferenceKind::Live || member.role.may_publish()
+    }
+}
+
+/// `conference` of the contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConferenceView<'a> {
+    confr_id: &'a ConferenceId,
+    id: &'a ConferenceId,
+    #[serde(rename = "type")]
+    kind: ConferenceKind,
+    room_name: Option<&'a str>,
+    rec: bool,
+    rec_merge: bool,
+    recording: &'static str,
+    support_wechat_mini_program: bool,
+    limits: Limits,
+    mem_default_role: Role,
+    metadata: &'a Map<String, Value>,
+    created_at: String,
+    seq: u64,
+    members: Vec<MemberView<'a>>,
+    audience_count: u32,
+    streams: Vec<StreamView<'a>>,
+}
+
+/// `member` of the contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MemberView<'a> {
+    id: &'a MemberId,
+    name: &'a UserName,
+    nick_name: Option<&'a str>,
+    global_name: String,
+    role: Role,
+    ext: &'a Map<String, Value>,
+    muted: MutedView,
+    joined_at: String,
+}
+
+/// What an ADMIN took from a member.
+#[derive(Serialize, Default)]
+struct MutedView {
+    audio: bool,
+    video: bool,
+}
+
+/// `stream` of the contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StreamView<'a> {
+    id: &'a StreamId,
+    rtc_id: &'a RtcId,
+    mem_id: &'a MemberId,
+    owner: Option<MemberView<'a>>,
+    #[serde(rename = "type")]
+    kind: StreamKind,
+    voff: u8,
+    aoff: u8,
+    live: bool,
+    video: Option<&'a VideoFormat>,
+    audio: Option<&'a AudioFormat>,
+}
+
+impl<'a> ConferenceView<'a> {
+    /// `conference` for the eyes of `reader`; members in the order in which they joined, streams as they were declared.
+    pub(super) fn new(conference: &'a Conference, reader: Reader) -> Self {
+        let settings = &conference.settings;
+        let mut members: Vec<_> =
+            conference.members.values().filter(|member| reader.sees(settings.kind, member)).collect();
+        members.sort_by_key(|member| member.epoch);
+        let mut streams: Vec<_> = conference.streams.values().collect();
+        streams.sort_by_key(|stream| stream.declared);
+        Self {
+            confr_id: &settings.id,
+            id: &settings.id,
+            kind: settings.kind,
+            room_name: None,
+            rec: settings.rec,
+            rec_merge: settings.rec_merge,
+            recording: RECORDING,
+            support_wechat_mini_program: settings.support_wechat_mini_program,
+            limits: settings.limits,
+            mem_default_role: settings.mem_default_role,
+            metadata: &settings.metadata,
+            created_at: rfc3339(conference.created_at),
+            seq: conference.seq.0,
+            members: members.into_iter().map(|member| MemberView::new(&settings.app, member)).collect(),
+            audience_count: conference.audience_count(),
+            streams: streams.into_iter().map(|stream| StreamView::new(conference, stream)).collect(),
+        }
+    }
+}
+
+impl<'a> MemberView<'a> {
+    pub(super) fn new(app: &AppId, member: &'a Member) -> Self {
+        Self {
+            id: &member.id,
+            name: &member.user,
+            nick_name: member.nick_name.as_deref(),
+            global_name: format!("{app}#{}", member.user),
+            role: member.role,
+            ext: &member.ext,
+            muted: MutedView::default(),
+            joined_at: rfc3339(member.joined_at),
+        }
+    }
+}
+
+impl<'a> StreamView<'a> {
+    /// A stream and its owner, who may publish and is therefore nobody that a reader may not see.
+    pub(super) fn new(conference: &'a Conference, stream: &'a Stream) -> Self {
+        let owner = conference.members.get(&stream.owner);
+        let format = stream.live.as_ref();
+        Self {
+            id: &stream.id,
+            rtc_id: &stream.rtc_id,
+            mem_id: &stream.owner,
+            owner: owner.map(|member| MemberView::new(&conference.settings.app, member)),
+            kind: stream.kind,
+            voff: stream.video_off.into(),
+            aoff: stream.audio_off.into(),
+            live: stream.live.is_some(),
+            video: format.and_then(|format| format.video.as_ref()),
+            audio: format.and_then(|format| format.audio.as_ref()),
+        }
+    }
+}
+
+/// `at` as RFC 3339 in UTC, with as much of the second as is not zero.
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| END_OF_TIME.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::event::MediaFormat;
+    use crate::domain::{Created, Event};
+
+    const AT: Timestamp = Timestamp(1_800_000_000_123);
+
+    fn conference(kind: ConferenceKind) -> Conference {
+        let created = Created {
+            id: ConferenceId::parse("TS_a").unwrap(),
+            app: AppId::parse("app1").unwrap(),
+            kind,
+            password: None,
+            rec: true,
+            rec_merge: false,
+            limits: Limits::default(),
+            mem_default_role: kind.mem_default_role(),
+            support_wechat_mini_program: true,
+            metadata: Map::new(),
+            creator: None,
+        };
+        let (mut conference, _) = Conference::create(created, AT);
+        // Ids run against the order of joining.
+        for (id, user, role) in
+            [("MS_z", "anna", Role::Talker), ("MS_y", "boris", Role::Audience), ("MS_x", "boss", Role::Admin)]
+        {
+            let event = Event::MemberJoined {
+                member: MemberId::parse(id).unwrap(),
+                user: UserName::parse(user).unwrap(),
+                role,
+                nick_name: None,
+                ext: Map::new(),
+                guest_ticket: None,
+            };
+            conference.record(event, AT);
+        }
+        let stream = StreamId::parse("RTC1__Of_MS_z").unwrap();
+        let event = Event::StreamDeclared {
+            stream: stream.clone(),
+            member: MemberId::parse("MS_z").unwrap(),
+            rtc_id: RtcId::parse("RTC1").unwrap(),
+            kind: StreamKind::Camera,
+            video_off: false,
+            audio_off: true,
+        };
+        conference.record(event, AT);
+        let video = VideoFormat { codec: "h264".to_owned(), width: Some(360), height: Some(640) };
+        let format = MediaFormat { video: Some(video), audio: None };
+        conference.record(Event::MediaStarted { stream, format }, AT);
+        conference
+    }
+
+    #[test]
+    fn a_conference_looks_as_the_contract_says() {
+        let conference = conference(ConferenceKind::Communication);
+        let view = serde_json::to_value(ConferenceView::new(&conference, Reader::Member)).unwrap();
+        let anna = json!({
+            "id": "MS_z", "name": "anna", "nickName": null, "globalName": "app1#anna", "role": 3, "ext": {},
+            "muted": {"audio": false, "video": false}, "joinedAt": "2027-01-15T08:00:00.123Z",
+        });
+        let names: Vec<_> =
+            view["members"].as_array().unwrap().iter().map(|member| &member["name"]).collect();
+        assert_eq!(names, ["anna", "boris", "boss"]);
+        assert_eq!(view["members"][0], anna);
+        assert_eq!(
+            view["streams"],
+            json!([{
+                "id": "RTC1__Of_MS_z", "rtcId": "RTC1", "memId": "MS_z", "owner": anna, "type": 0, "voff": 0, "aoff": 1,
+                "live": true, "video": {"codec": "h264", "width": 360, "height": 640}, "audio": null,
+            }])
+        );
+        let mut rest = view.as_object().unwrap().clone();
+        rest.retain(|key, _| key != "members" && key != "streams");
+        assert_eq!(
+            Value::Object(rest),
+            json!({
+                "confrId": "TS_a", "id": "TS_a", "type": 10, "roomName": null, "rec": true, "recMerge": false,
+                "recording": "unavailable", "supportWechatMiniProgram": true,
+                "limits": {"maxTalkerCount": 9, "maxVideoCount": 9, "maxAudienceCount": 600, "maxPubDesktopCount": 2},
+                "memDefaultRole": 3, "metadata": {}, "createdAt": "2027-01-15T08:00:00.123Z", "seq": 6,
+                "audienceCount": 1,
+            })
+        );
+    }
+
+    #[test]
+    fn members_of_a_live_conference_do_not_see_its_audience() {
+        let conference = conference(ConferenceKind::Live);
+        let names = |reader| {
+            let view = ConferenceView::new(&conference, reader);
+            assert_eq!(view.audience_count, 1);
+            view.members.iter().map(|member| member.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Reader::Member), ["anna", "boss"]);
+        assert_eq!(names(Reader::App), ["anna", "boris", "boss"]);
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(Timestamp(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(Timestamp(u64::MAX)), END_OF_TIME);
+    }
+}
