@@ -60,6 +60,17 @@ pub enum DataDirError {
         /// The data directory.
         path: PathBuf,
     },
+    /// The file that `master_key_file` names cannot be read.
+    #[error(
+        "cannot read master_key_file {}: {error}; run as the user that owns it, or correct the setting",
+        path.display()
+    )]
+    MasterKeyUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A key file that cannot be read.
     #[error("cannot read the key file {}: {error}; run as the user that owns it", path.display())]
     KeyUnreadable {
@@ -202,8 +213,8 @@ pub fn read_app_key(path: &Path) -> Result<AppKey, DataDirError> {
 
 /// The master key in the file at `path`: 32 to 4096 bytes of any kind. Of a text, white space at its end is no part.
 pub fn read_master_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
-    let mut key =
-        read_key_file(path).map_err(|error| DataDirError::KeyUnreadable { path: path.to_owned(), error })?;
+    let mut key = read_key_file(path)
+        .map_err(|error| DataDirError::MasterKeyUnreadable { path: path.to_owned(), error })?;
     if key.is_ascii() {
         let length = key.trim_ascii_end().len();
         key.truncate(length);

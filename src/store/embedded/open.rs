@@ -56,7 +56,7 @@ pub enum OpenError {
     },
     /// A later release has written it.
     #[error(
-        "{} has format version {found}, and this release knows up to {known}: run the release that wrote it, \
+        "{} was written by a newer release (format version {found}, this one knows up to {known}): run that release, \
          or restore a backup from before the upgrade", path.display()
     )]
     Newer {
