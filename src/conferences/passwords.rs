@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn callers_beyond_the_places_are_told_to_come_again() {
         let passwords = Passwords::new([7; 32]);
-        let _all = passwords.places.acquire_many(WAITING_MAX as u32).await.unwrap();
+        let _all = passwords.places.acquire_many(u32::try_from(WAITING_MAX).unwrap()).await.unwrap();
         let refusal = passwords.hash("x", [0; SALT_BYTES]).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::Overloaded);
     }
