@@ -9,6 +9,7 @@ pub mod control;
 pub mod data_dir;
 pub mod domain;
 pub mod entropy;
+pub mod environment;
 pub mod events;
 pub mod healthcheck;
 pub mod hub;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 
+use crate::environment::variable;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -154,7 +155,8 @@ pub enum ListenError {
     /// Somebody else has the port.
     #[error(
         "cannot listen on {address} for {setting}: the port is in use; stop the program that has it \
-         (`ss -ltnp` shows it) or set {setting} to another address, port 0 for a free one"
+         (`ss -ltnp` shows it) or set {} to another address, port 0 for a free one",
+        variable(setting)
     )]
     InUse {
         /// As configured.
@@ -164,8 +166,9 @@ pub enum ListenError {
     },
     /// The system does not allow it.
     #[error(
-        "cannot listen on {address} for {setting}: permission denied; set {setting} to a port above 1023 or \
-         grant CAP_NET_BIND_SERVICE"
+        "cannot listen on {address} for {setting}: permission denied; set {} to a port above 1023 or \
+         grant CAP_NET_BIND_SERVICE",
+        variable(setting)
     )]
     Denied {
         /// As configured.
@@ -174,7 +177,10 @@ pub enum ListenError {
         setting: &'static str,
     },
     /// Anything else.
-    #[error("cannot listen on {address} for {setting}: {error}; set {setting} to an address of this machine")]
+    #[error(
+        "cannot listen on {address} for {setting}: {error}; set {} to an address of this machine",
+        variable(setting)
+    )]
     Failed {
         /// As configured.
         address: String,

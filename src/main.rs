@@ -95,14 +95,12 @@ fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
         return check(&config, &warnings);
     }
     telemetry::start_logging(config.log.as_str(), config.log_format)?;
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    open_files::raise_limit(config.connections_max);
+    let mut warnings = warnings;
+    warnings.extend(open_files::raise_limit(config.connections_max));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         format!("cannot start the runtime: {error}; check the limits of processes and files")
     })?;
-    let outcome = runtime.block_on(run(config));
+    let outcome = runtime.block_on(run(config, &warnings));
     // After an orderly stop no task is left; after one cut short the rest must not hold the process.
     runtime.shutdown_background();
     outcome
@@ -119,7 +117,7 @@ fn check(config: &Config, warnings: &[String]) -> Result<(), Failure> {
     say("the settings are good\n")
 }
 
-async fn run(config: Config) -> Result<(), Failure> {
+async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
     // Before anything else: a signal that arrives during the start must not kill the process half-way.
     let mut signals = StopSignals::new()
         .map_err(|error| format!("cannot handle signals: {error}; check the limit of open files"))?;
@@ -132,6 +130,10 @@ async fn run(config: Config) -> Result<(), Failure> {
             return Ok(());
         }
     };
+    // Only now, so that a start that fails says one thing: why.
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     announce(&data_dir, &app.listening())?;
 
     let signal = signals.next().await;
@@ -154,6 +156,8 @@ fn announce(data_dir: &Path, listening: &Listening) -> Result<(), Failure> {
     if io::stderr().is_terminal() {
         let program = env::args().next().unwrap_or_else(|| "tidegate".to_owned());
         let _ = io::stderr().write_all(command_line::next_steps(&program, data_dir, listening).as_bytes());
+    } else {
+        tracing::info!(command = "tidegate key show", "this shows the app key");
     }
     Ok(())
 }

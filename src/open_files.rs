@@ -3,18 +3,13 @@
 /// Descriptors that are no connections: listeners, the store's files, the log, the runtime's own.
 const DESCRIPTORS_RESERVED: u64 = 128;
 
-/// Raises the process's limit of open files as far as the system allows, and says in the log what came of it, above
-/// all when `connections_max` connections do not fit.
-pub fn raise_limit(connections_max: u32) {
+/// Raises the process's limit of open files as far as the system allows. Answers with a warning where
+/// `connections_max` connections do not fit.
+pub fn raise_limit(connections_max: u32) -> Option<String> {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => {
-            tracing::info!(limit, "open files allowed");
-            if let Some(warning) = shortage(limit, connections_max) {
-                tracing::warn!("{warning}");
-            }
-        }
+        Ok(limit) => shortage(limit, connections_max),
         Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files; raise it with `ulimit -n`");
+            Some(format!("cannot raise the limit of open files: {error}; raise it with `ulimit -n`"))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Inputs that are known to kill RTMP servers, sent to a running one. Each ends one connection or nothing; a good
 //! viewer beside it goes on seeing its stream.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+
 mod support;
 
 use support::peer::{Feed, Watch};

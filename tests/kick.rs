@@ -1,5 +1,7 @@
 //! A kick ends the right at once: sockets close, the client's automatic retry is refused, old tickets are dead.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+
 mod support;
 
 use std::time::Instant;

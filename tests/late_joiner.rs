@@ -1,5 +1,7 @@
 //! Who comes late starts at a keyframe with the sequence headers, at once, and in the order that decoders need.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use support::peer::Notes;

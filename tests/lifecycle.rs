@@ -1,5 +1,7 @@
 //! Starting, refusing to start, and stopping: each refusal is one line that says what is wrong and how to mend it.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

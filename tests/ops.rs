@@ -1,5 +1,7 @@
 //! What an operator's tools ask: alive, ready, and the metrics in OpenMetrics, without a name or a secret in them.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! What was acknowledged is there after kill -9: conferences, members, tickets, roles and URLs.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+
 mod support;
 
 use parking_lot::Mutex;
@@ -56,11 +58,32 @@ async fn everything_held_is_good_after_a_kill() {
     gateway.stop().await;
 }
 
-/// What one worker was told: each of these must be there afterwards.
+/// Enough commands that the kill falls among fsyncs of several conferences.
+const COMMANDS_BEFORE_KILL: usize = 120;
+
+/// What was answered: each of these must be there afterwards.
 #[derive(Default)]
 struct Acknowledged {
     conferences: Vec<Told>,
     commands: usize,
+}
+
+/// What all workers were told, and the call for the kill.
+#[derive(Default)]
+struct Notebook {
+    told: Mutex<Acknowledged>,
+    enough: Notify,
+}
+
+impl Notebook {
+    fn note(&self, change: impl FnOnce(&mut Acknowledged)) {
+        let mut told = self.told.lock();
+        change(&mut told);
+        told.commands += 1;
+        if told.commands >= COMMANDS_BEFORE_KILL {
+            self.enough.notify_one();
+        }
+    }
 }
 
 struct Told {
@@ -72,30 +95,17 @@ struct Told {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_in_the_middle_of_commands_loses_no_acknowledged_one() {
-    /// Enough commands that the kill falls among fsyncs of several conferences.
-    const COMMANDS_BEFORE_KILL: usize = 120;
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
-    let told = Arc::new(Mutex::new(Acknowledged::default()));
-    let enough = Arc::new(Notify::new());
+    let notebook = Arc::new(Notebook::default());
     let workers: Vec<_> = (0..4)
         .map(|worker| {
-            let (app, told, enough) = (app.clone(), Arc::clone(&told), Arc::clone(&enough));
-            tokio::spawn(async move {
-                let note = |change: &mut dyn FnMut(&mut Acknowledged)| {
-                    let mut told = told.lock();
-                    change(&mut told);
-                    told.commands += 1;
-                    if told.commands >= COMMANDS_BEFORE_KILL {
-                        enough.notify_one();
-                    }
-                };
-                // Ends with the gateway: then a call is an error instead of an answer.
-                while command_round(&app, worker, &note).await.is_some() {}
-            })
+            let (app, notebook) = (app.clone(), Arc::clone(&notebook));
+            // Ends with the gateway: then a call is an error instead of an answer.
+            tokio::spawn(async move { while command_round(&app, worker, &notebook).await.is_some() {} })
         })
         .collect();
-    within(EVENT * 3, "enough commands are acknowledged", enough.notified()).await;
+    within(EVENT * 3, "enough commands are acknowledged", notebook.enough.notified()).await;
     let setup = gateway.kill().await;
     for worker in workers {
         within(EVENT, "the workers notice the kill", worker).await.expect("a worker");
@@ -103,7 +113,7 @@ async fn a_kill_in_the_middle_of_commands_loses_no_acknowledged_one() {
 
     let gateway = setup.start().await;
     let app = app.at(gateway.api.clone());
-    let told = std::mem::take(&mut *told.lock());
+    let told = std::mem::take(&mut *notebook.told.lock());
     assert!(told.commands >= COMMANDS_BEFORE_KILL);
     for conference in &told.conferences {
         let path = format!("/v1/conferences/{}", conference.id);
@@ -122,14 +132,10 @@ async fn a_kill_in_the_middle_of_commands_loses_no_acknowledged_one() {
 }
 
 /// Creates a conference, lets three join, kicks one; notes each answer. `None` once the gateway is gone.
-async fn command_round(
-    app: &App,
-    worker: usize,
-    note: &(dyn Fn(&mut dyn FnMut(&mut Acknowledged)) + Sync),
-) -> Option<()> {
+async fn command_round(app: &App, worker: usize, notebook: &Notebook) -> Option<()> {
     let answer = call(app, "/v1/conferences", json!({ "user": format!("creator-{worker}") })).await?;
     let (id, ticket) = (text(&answer, "/confrId"), text(&answer, "/ticket"));
-    note(&mut |told| {
+    notebook.note(|told| {
         let (id, ticket) = (id.clone(), ticket.clone());
         told.conferences.push(Told { id, ticket, members: Vec::new(), kicked: Vec::new() });
     });
@@ -138,13 +144,13 @@ async fn command_round(
         let name = format!("member-{worker}-{number}");
         let answer = call(app, &format!("{path}/tickets"), json!({ "user": name, "role": 1 })).await?;
         call(app, &format!("{path}/members"), json!({ "ticket": text(&answer, "/ticket") })).await?;
-        note(&mut |told| told_of(told, &id).members.push(name.clone()));
+        notebook.note(|told| told_of(told, &id).members.push(name.clone()));
     }
     let victim = format!("member-{worker}-0");
     // From here on it may be in or out; only an answer makes it certain.
-    note(&mut |told| told_of(told, &id).members.retain(|name| *name != victim));
+    notebook.note(|told| told_of(told, &id).members.retain(|name| *name != victim));
     call(app, &format!("{path}/kick"), json!({ "memberNames": [victim] })).await?;
-    note(&mut |told| told_of(told, &id).kicked.push(victim.clone()));
+    notebook.note(|told| told_of(told, &id).kicked.push(victim.clone()));
     Some(())
 }
 

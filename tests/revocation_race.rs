@@ -1,6 +1,8 @@
 //! Kicks raced with admissions: whichever comes first, no session of a kicked epoch is left when the dust settles,
 //! and no attempt that began after the answer to the kick is let in.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+
 mod support;
 
 use parking_lot::Mutex;
@@ -16,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Kicks in an ordinary run; `TIDEGATE_RACE_KICKS` in the environment of the test asks for another number.
-const KICKS: usize = 10_000;
+/// Kicks in an ordinary run, some twenty seconds of two cores; `TIDEGATE_RACE_KICKS` in the environment of the test asks for
+/// another number.
+const KICKS: usize = 3_000;
 /// Members kicked by one call.
 const MEMBERS: usize = 50;
 /// Commands of the backend that are under way at once while members are let in again.
@@ -93,12 +96,14 @@ async fn no_session_of_a_kicked_epoch_survives() {
     }
     // No new epoch follows: every racer makes its last attempt at a dead URL, and every socket must have been closed.
     drop(newest);
-    within(EVENT, "every session of a kicked epoch is closed", async {
+    let all_closed = async {
         while let Some(racer) = racers.join_next().await {
             racer.expect("a racer");
         }
-    })
-    .await;
+    };
+    let in_time = tokio::time::timeout(EVENT, all_closed).await;
+    let open = counts.open.load(Ordering::Relaxed);
+    assert!(in_time.is_ok(), "{open} sessions survived their epoch, {} racers have no answer", racers.len());
 
     let (admitted, refused) =
         (counts.admitted.load(Ordering::Relaxed), counts.refused.load(Ordering::Relaxed));
@@ -107,9 +112,9 @@ async fn no_session_of_a_kicked_epoch_survives() {
         rounds * MEMBERS,
         began.elapsed()
     );
-    let wrong = counts.wrong.lock();
+    let wrong = counts.wrong.lock().clone();
     assert!(wrong.is_empty(), "{} wrong, among them: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
-    assert_eq!(counts.open.load(Ordering::Relaxed), 0, "sessions that survived their epoch");
+    assert_eq!(open, 0, "sessions that survived their epoch");
     assert!(admitted > 0 && refused > 0, "a race that only one side ever wins shows nothing");
     assert!(feed.is_open(), "who was not kicked goes on");
     gateway.stop().await;
@@ -191,8 +196,16 @@ async fn attempt(epoch: &Epoch, counts: &Counts) -> std::io::Result<Outcome> {
     let mut stream = TcpStream::connect(placement.address).await?;
     stream.set_nodelay(true)?;
     raw::handshake(&mut stream).await?;
-    let mut request = raw::connect(&placement.app, &placement.tc_url);
-    request.extend(raw::create_stream(2.0));
+    stream.write_all(&raw::connect(&placement.app, &placement.tc_url)).await?;
+    let mut said = Vec::new();
+    let mut chunk = [0_u8; 16 * 1024];
+    while !contains(&said, b"NetConnection.Connect.Success") {
+        match stream.read(&mut chunk).await? {
+            0 => return Err(std::io::Error::other("connect was not answered")),
+            read => said.extend_from_slice(&chunk[..read]),
+        }
+    }
+    let mut request = raw::create_stream(2.0);
     request.extend(match epoch.direction {
         Direction::Publish => raw::publish(1, &placement.name),
         Direction::Play => raw::play(1, &placement.name),
@@ -200,8 +213,6 @@ async fn attempt(epoch: &Epoch, counts: &Counts) -> std::io::Result<Outcome> {
     stream.write_all(&request).await?;
 
     let mut outcome = None;
-    let mut said = Vec::new();
-    let mut chunk = [0_u8; 16 * 1024];
     loop {
         // A socket that the gateway closes hard ends with a reset.
         let read = stream.read(&mut chunk).await.unwrap_or(0);
@@ -226,12 +237,15 @@ async fn attempt(epoch: &Epoch, counts: &Counts) -> std::io::Result<Outcome> {
 }
 
 fn decided(said: &[u8]) -> Option<Outcome> {
-    let has = |code: &[u8]| said.windows(code.len()).any(|window| window == code);
-    if has(b"NetStream.Publish.Start") || has(b"NetStream.Play.Start") {
+    if contains(said, b"NetStream.Publish.Start") || contains(said, b"NetStream.Play.Start") {
         Some(Outcome::Admitted)
-    } else if has(b"NetStream.Publish.BadName") || has(b"NetStream.Play.Failed") {
+    } else if contains(said, b"NetStream.Publish.BadName") || contains(said, b"NetStream.Play.Failed") {
         Some(Outcome::Refused)
     } else {
         None
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }

@@ -18,6 +18,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::domain::Limits;
+use crate::environment::{PREFIX, variable};
 
 pub use print::annotated_defaults;
 pub use settings::Config;
@@ -26,8 +27,6 @@ pub use value::{AddressRanges, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl
 use settings::SETTINGS;
 use value::Reader;
 
-/// What stands before the upper-case key in the environment.
-pub const ENV_PREFIX: &str = "TIDEGATE_";
 /// A name this like a known one is worth suggesting (1.0 is the same, 0.0 has nothing in common).
 const SUGGESTION_SIMILARITY: f64 = 0.75;
 /// Names the metadata of the layer that came from the environment.
@@ -48,7 +47,7 @@ impl Origin {
     fn of(layer: Option<&Metadata>, key: &str) -> Self {
         match layer.and_then(|layer| layer.source.as_ref()?.file_path()) {
             Some(path) => Self::File(path.to_owned()),
-            None => Self::Environment(env_name(key)),
+            None => Self::Environment(variable(key)),
         }
     }
 }
@@ -204,11 +203,6 @@ impl Config {
     }
 }
 
-/// The name of the environment variable for `key`.
-pub fn env_name(key: &str) -> String {
-    format!("{ENV_PREFIX}{}", key.to_ascii_uppercase())
-}
-
 /// Values of one origin.
 struct Layer {
     metadata: Metadata,
@@ -253,11 +247,11 @@ fn environment_layer(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Layer, Vec<String>), ConfigError> {
     let known: BTreeMap<String, &str> =
-        SETTINGS.iter().map(|setting| (env_name(setting.key), setting.key)).collect();
+        SETTINGS.iter().map(|setting| (variable(setting.key), setting.key)).collect();
     let mut values = Dict::new();
     let mut unknown = Vec::new();
     for (name, value) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(ENV_PREFIX)) else {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;
         };
         let Some(key) = known.get(name) else {

@@ -1,7 +1,7 @@
 //! The annotated default file.
 
-use super::env_name;
 use super::settings::{Preset, SETTINGS, Setting};
+use crate::environment::variable;
 
 const HEAD: &str = "\
 # The settings of Tidegate, each at its default. Keep what you change, remove the rest.
@@ -25,11 +25,11 @@ fn describe(text: &mut String, setting: &Setting) {
     }
     match setting.default {
         Preset::Number { default, min, max } => {
-            text.push_str(&format!("# Range: {min} to {max}. Environment: {}\n", env_name(setting.key)));
+            text.push_str(&format!("# Range: {min} to {max}. Environment: {}\n", variable(setting.key)));
             text.push_str(&format!("{} = {default}\n", setting.key));
         }
         Preset::Text(default) => {
-            text.push_str(&format!("# Form: {}. Environment: {}\n", setting.form, env_name(setting.key)));
+            text.push_str(&format!("# Form: {}. Environment: {}\n", setting.form, variable(setting.key)));
             text.push_str(&format!("{} = {default:?}\n", setting.key));
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::settings::Preset;
 use super::*;
+use crate::environment::variable;
 use crate::telemetry::LogFormat;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -170,7 +171,7 @@ fn open_metrics_without_a_token_are_warned_of() {
 proptest! {
     #[test]
     fn no_text_of_a_value_makes_more_than_one_line_of_complaint(value in any::<String>(), at in 0..SETTINGS.len()) {
-        let name = env_name(SETTINGS[at].key);
+        let name = variable(SETTINGS[at].key);
         if let Err(error) = Config::load(None, env(&[(&name, &value)])) {
             prop_assert!(!error.to_string().contains(['\n', '\r']));
             prop_assert!(error.to_string().len() < 1200);

@@ -192,7 +192,7 @@ async fn fingerprints(body: &[u8], options: &[&str]) -> Fingerprints {
     assert!(ended.status.success(), "not decodable: {}", ended.stderr);
     let mut found = Fingerprints { complaints: ended.stderr, ..Fingerprints::default() };
     for line in ended.stdout.lines().filter(|line| !line.starts_with('#')) {
-        // stream, dts, pts, duration, size, hash; side data (a new sequence header) may follow.
+        // stream, dts, pts, duration, size, fingerprint; what may follow describes side data.
         let fingerprint = line.split(',').nth(5).unwrap_or("").trim().to_owned();
         if line.starts_with('0') {
             found.video.push(fingerprint);

@@ -283,7 +283,7 @@ async fn handshake(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
         }
         match handshake.process_bytes(&chunk[..read]).expect("a handshake answer") {
             HandshakeProcessResult::InProgress { response_bytes } => {
-                stream.write_all(&response_bytes).await?
+                stream.write_all(&response_bytes).await?;
             }
             HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
                 stream.write_all(&response_bytes).await?;

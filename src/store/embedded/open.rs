@@ -21,7 +21,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// How long a statement waits for a lock of another connection. Within the process nobody holds one for long; a
 /// backup tool from outside may.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Pages of 4 KiB in the write-ahead log after which a commit copies it into the database: 4 MiB, SQLite's default.
 const CHECKPOINT_PAGES: i64 = 1_000;
 /// What is left of the write-ahead log file after a checkpoint that emptied it, so that one large burst does not
@@ -32,7 +32,10 @@ const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder, the lock or the database file cannot be made or read.
-    #[error("{}: {source}; the data directory must be on a local disk and writable by the gateway's user", path.display())]
+    #[error(
+        "{}: {source}; the data directory must be on a local disk and writable by the gateway's user",
+        path.display()
+    )]
     File {
         /// What could not be made or read.
         path: PathBuf,
@@ -65,7 +68,10 @@ pub enum OpenError {
         known: i64,
     },
     /// It cannot be brought to the version of this release.
-    #[error("{}: the upgrade from format version {from} failed ({source}); the file is as it was at that version", path.display())]
+    #[error(
+        "{}: the upgrade from format version {from} failed ({source}); the file is as it was at that version, \
+         and the release that wrote it can go on with it", path.display()
+    )]
     Upgrade {
         /// The file.
         path: PathBuf,

@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::schema::{self, Found, Step};
+use super::wal::WAL_BYTES_MAX;
 use super::*;
 use crate::store::contract::{
     self, Home, conference, ending, fill, read_all, record, record_of_len, snapshot,
 };
-use crate::store::{RECORD_BYTES_MAX, Store};
+use crate::store::{RECORD_BYTES_MAX, SNAPSHOT_BYTES_MAX, Store};
 
 async fn open() -> Home {
     let folder = TempDir::new().unwrap();
@@ -327,6 +328,29 @@ async fn the_writer_syncs_every_commit_and_keeps_a_write_ahead_log() {
             .await;
         assert_eq!(found.unwrap(), wanted, "{pragma}");
     }
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_shrinks_again_and_a_long_reader_stops_nobody() {
+    let folder = TempDir::new().unwrap();
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let room = conference(1);
+    let at = fill(&store, &room, 1, 1).await[0];
+    let outside = Connection::open(file(&folder)).unwrap();
+    outside.execute_batch("BEGIN; SELECT * FROM records;").unwrap();
+    // Each differs from the one before: SQLite does not write pages that stay the same.
+    for fill in 0..=u8::try_from(WAL_BYTES_MAX / SNAPSHOT_BYTES_MAX as u64).unwrap() {
+        let large = Snapshot::new(1, Bytes::from(vec![fill; SNAPSHOT_BYTES_MAX])).unwrap();
+        store.put_snapshot(&room, at, &large).await.unwrap();
+    }
+    let wal_bytes = || Faulty::new(&file(&folder)).wal_bytes();
+    assert!(wal_bytes() > WAL_BYTES_MAX, "the reader keeps it: {}", wal_bytes());
+    outside.execute_batch("COMMIT").unwrap();
+    for number in 2..=3 {
+        fill(&store, &room, number, 1).await;
+    }
+    assert!(wal_bytes() < WAL_BYTES_MAX / 2, "{}", wal_bytes());
+    assert_eq!(read_all(&store, &room).await.len(), 3);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::store::{Position, StoreError};
 
 use super::batch::{Batch, Kept};
 use super::fault::Faulty;
+use super::wal::WalBound;
 
 /// Most changes that wait for the disk. At some thousand changes a second this is about one second of work; who
 /// comes later is better refused than kept waiting.
@@ -24,10 +25,6 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 /// A transaction takes no more changes when it has this many bytes: what the disk writes in a fraction of a second.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Size of the write-ahead log file at which the writer waits for the readers and empties it. The regular
-/// checkpoints keep it far below, unless readers always overlap.
-const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// How the writer has fared since the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStats {
@@ -174,10 +171,11 @@ impl Writer {
 
 impl Workshop {
     fn work(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut wal = WalBound::default();
         while let Some(first) = queue.blocking_recv() {
             let jobs = gather(first, &mut queue);
             self.carry_out(jobs);
-            self.bound_the_wal();
+            wal.keep(&self.connection, &self.faulty);
         }
         let Self { connection, readers, lock, running, durable, .. } = self;
         drop(durable);
@@ -216,29 +214,16 @@ impl Workshop {
 
     /// On any error nothing of the batch is kept: the transaction rolls back when it is dropped.
     fn transact(&mut self, jobs: &mut [Job]) -> rusqlite::Result<Kept> {
+        if !self.connection.is_autocommit() {
+            // A rollback that failed too, on a disk that fails: without this no transaction could ever begin again.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch::begin(transaction)?;
         for job in jobs {
             job.change.carry_out(&mut batch)?;
         }
         batch.commit()
-    }
-
-    fn bound_the_wal(&self) {
-        if self.faulty.wal_bytes() <= WAL_BYTES_MAX {
-            return;
-        }
-        let emptied =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        match emptied {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::warn!("the write-ahead log of the store is large, and readers keep it in use");
-            }
-            Err(error) => {
-                tracing::error!(error = %self.faulty.error(&error), "the store could not checkpoint");
-            }
-        }
     }
 }
 
