@@ -88,7 +88,7 @@ fn kicked(events: &[Recorded]) -> Vec<&UserName> {
     for recorded in events {
         match &recorded.event {
             Event::UserKicked { user, .. } => named = Some(user),
-            Event::MemberExited { reason: ExitReason::Kicked, .. } => kicked.extend(named.take()),
+            Event::MemberExited { reason: ExitReason::Kicked, .. } => kicked.extend(named),
             _ => {}
         }
     }

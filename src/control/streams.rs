@@ -63,10 +63,8 @@ async fn publish(
     Query(query): Query<ForUser>,
     Json(request): Json<PublishRequest>,
 ) -> Answer<Response> {
-    let subject = {
-        control.reach(&caller, &id).await?;
-        caller.subject_named(request.user, query.user)?
-    };
+    control.reach(&caller, &id).await?;
+    let subject = caller.subject_named(request.user, query.user)?;
     let command = Command::DeclareStream {
         subject: subject.clone(),
         rtc_id: request.rtc_id.clone(),

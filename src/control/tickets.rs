@@ -15,7 +15,7 @@ use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::password::PasswordHash;
 use crate::domain::ticket::{TicketClaims, UserClaims};
-use crate::domain::{Command, Conference, ConferenceId, Reason, Refusal, Role, TicketId, UserName};
+use crate::domain::{Command, Conference, ConferenceId, Reason, Refusal, Role, Seq, TicketId, UserName};
 
 /// Longest life of a ticket: thirty days. What shall open longer is better issued again.
 const TICKET_TTL_SECS_MAX: u64 = 30 * 24 * 3600;
@@ -73,8 +73,7 @@ async fn by_runner(
     let by = control.actor(runner, id).await?;
     let command = Command::IssueTicket { by, user: request.user.clone() };
     let done = control.execute("ticket", id, command).await?;
-    let mut claims = claims_of(&done.conference, request.user, request.role)?;
-    claims.seq = done.seq;
+    let mut claims = claims_of(&done.conference, done.seq, request.user, request.role)?;
     claims.role = done.conference.admit_ticket(&claims, None)?.role;
     Ok(claims)
 }
@@ -92,14 +91,15 @@ async fn by_user(
     let conference = control.conferences.find(&user.app, id).await?;
     control.check_password(&conference, request.password).await?;
     let admitted = conference.admit_user(&user.user)?;
-    let mut claims = claims_of(&conference, Some(user.user.clone()), request.role)?;
+    let mut claims = claims_of(&conference, conference.seq, Some(user.user.clone()), request.role)?;
     claims.role = claims.role.min(admitted.role);
     Ok(claims)
 }
 
-/// What a ticket of `conference` says, as of now; it has not yet a time to live.
+/// What a ticket of `conference` says that was issued right after the event `seq`; it has not yet a time to live.
 fn claims_of(
     conference: &Conference,
+    seq: Seq,
     user: Option<UserName>,
     role: Option<Role>,
 ) -> Result<TicketClaims, Refusal> {
@@ -109,7 +109,7 @@ fn claims_of(
         conference: conference.id().clone(),
         user,
         role: role.unwrap_or(conference.settings.mem_default_role),
-        seq: conference.seq,
+        seq,
         expires_at: clock::now(),
     })
 }
