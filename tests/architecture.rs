@@ -1,6 +1,8 @@
 //! The shape of the code, held by a test: who may name whom, which crate stands behind which door, what the pure
 //! parts must not touch, and that ARCHITECTURE.md names tests that exist.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

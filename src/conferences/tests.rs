@@ -252,6 +252,20 @@ async fn a_start_reads_the_snapshot_and_what_came_after_it() {
 }
 
 #[tokio::test]
+async fn a_creation_whose_caller_goes_away_is_there_all_the_same() {
+    let store = Arc::new(MemoryStore::new());
+    let conferences = Conferences::open(store.clone(), vec![]).await.unwrap();
+    let held = store.faults().hold_appends();
+    let mut creation = Box::pin(conferences.create(created(1), NOW));
+    assert!(futures_poll_once(&mut creation).await.is_none());
+    held.arrived(1).await;
+    drop(creation);
+    held.release();
+    conferences.settle().await;
+    assert_eq!(conferences.all().len(), 1);
+}
+
+#[tokio::test]
 async fn an_app_lists_its_own_conferences_page_by_page() {
     let store = Arc::new(MemoryStore::new());
     let conferences = Conferences::open(store, vec![]).await.unwrap();
