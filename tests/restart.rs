@@ -58,6 +58,41 @@ async fn everything_held_is_good_after_a_kill() {
     gateway.stop().await;
 }
 
+/// Every start has its stop, even where the process that saw the start is gone.
+#[tokio::test]
+async fn a_stream_that_was_live_before_a_kill_ends_unless_its_publisher_returns() {
+    let gateway = Setup::new().env("TIDEGATE_PUBLISHER_GRACE_MS", 1500).start().await;
+    let app = gateway.app().await;
+    let conference = app.conference().await;
+    let anna = conference.member("anna", 3).await;
+    let gone = anna.publish("GONE").await.expect("pubStream");
+    let back = anna.publish("BACK").await.expect("pubStream");
+    let live = |conference: &support::Conference, wanted: [bool; 2]| {
+        let (conference, gone, back) = (conference.clone(), gone.stream_id.clone(), back.stream_id.clone());
+        support::wait::until(EVENT, "`live` follows the media", move || {
+            let (conference, gone, back) = (conference.clone(), gone.clone(), back.clone());
+            async move {
+                let seen = conference.get().await.expect("the conference");
+                let streams = seen["streams"].as_array().cloned().unwrap_or_default();
+                let is_live =
+                    |id: &str| streams.iter().any(|stream| stream["id"] == id && stream["live"] == true);
+                ([is_live(&gone), is_live(&back)] == wanted).then_some(())
+            }
+        })
+    };
+    let _feeds = (
+        Peer::publish(&gone.url).await.expect("publish").feed(flv::clip()),
+        Peer::publish(&back.url).await.expect("publish").feed(flv::clip()),
+    );
+    live(&conference, [true, true]).await;
+
+    let gateway = gateway.kill().await.start().await;
+    let conference = conference.at(gateway.api.clone());
+    let _returned = Peer::publish(&back.url.at(gateway.rtmp)).await.expect("the URL holds").feed(flv::clip());
+    live(&conference, [false, true]).await;
+    gateway.stop().await;
+}
+
 /// Enough commands that the kill falls among fsyncs of several conferences.
 const COMMANDS_BEFORE_KILL: usize = 120;
 

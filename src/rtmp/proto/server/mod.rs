@@ -18,7 +18,8 @@
 //!
 //! `PublishRequested` and `PlayRequested` each want one answer. If the peer gives up before (it deletes the stream, or
 //! asks for something else on it), the matching ending is reported and the late answer is refused with
-//! [`AnswerError`]. Media that arrives before `accept_publish` is dropped.
+//! [`AnswerError`]. Media that an encoder sends without waiting for the answer is reported behind its request: it counts if
+//! the request is accepted, and belongs to nobody if not. Any other media before a request is dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -264,7 +265,8 @@ impl ServerSession {
 
     /// Reports media of an accepted publisher; everything else is dropped.
     fn handle_media(&mut self, stream: MessageStreamId, timestamp: u32, message: Message) {
-        if self.streams.get(&stream) != Some(&StreamState::Publishing) {
+        let state = self.streams.get(&stream);
+        if !matches!(state, Some(StreamState::Publishing | StreamState::PublishRequested)) {
             return;
         }
         if let Some(media) = MediaMessage::from_message(stream, timestamp, message) {
