@@ -143,6 +143,8 @@ pub enum Command {
         /// Why.
         reason: StreamEnd,
     },
+    /// End the conference if nobody is in it.
+    EndIfEmpty,
     /// End the conference for everyone.
     End {
         /// On whose authority.
