@@ -234,9 +234,7 @@ mod tests {
 
     use super::*;
     use crate::domain::conference::{Admission, ConferenceKind, Join};
-    use crate::domain::{
-        AppId, Created, Direction, Limits, MediaRight, Role, RtcId, StreamId, Timestamp, UserName,
-    };
+    use crate::domain::{AppId, Created, Direction, MediaRight, RtcId, StreamId, Timestamp, UserName};
     use crate::hub::{Protocol, SessionStart};
     use crate::store::{AppendFault, MemoryStore};
 
@@ -262,19 +260,11 @@ mod tests {
             let store = Arc::new(MemoryStore::new());
             let contacts = Arc::new(Contacts::new(TIMES));
             let conferences = Conferences::open(store.clone(), vec![contacts.clone()]).await.unwrap();
-            let created = Created {
-                id: ConferenceId::from_random([1; 10]),
-                app: AppId::parse("app").unwrap(),
-                kind: ConferenceKind::Communication,
-                password: None,
-                rec: false,
-                rec_merge: false,
-                limits: Limits::default(),
-                mem_default_role: Role::Talker,
-                support_wechat_mini_program: true,
-                metadata: Map::new(),
-                creator: None,
-            };
+            let created = Created::new(
+                ConferenceId::from_random([1; 10]),
+                AppId::parse("app").unwrap(),
+                ConferenceKind::Communication,
+            );
             let conference = conferences.create(created, Timestamp(0)).await.unwrap().id().clone();
             let (sessions, stop) = (SessionTable::new(4), CancellationToken::new());
             let run = contacts.clone().run(conferences.clone(), sessions.clone(), stop.clone());

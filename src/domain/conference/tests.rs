@@ -22,17 +22,12 @@ fn limits() -> Limits {
 
 fn created() -> Created {
     Created {
-        id: ConferenceId::from_random([1; 10]),
-        app: AppId::parse("app").unwrap(),
-        kind: ConferenceKind::Communication,
-        password: None,
-        rec: false,
-        rec_merge: false,
         limits: limits(),
-        mem_default_role: Role::Talker,
-        support_wechat_mini_program: true,
-        metadata: Map::new(),
-        creator: None,
+        ..Created::new(
+            ConferenceId::from_random([1; 10]),
+            AppId::parse("app").unwrap(),
+            ConferenceKind::Communication,
+        )
     }
 }
 
