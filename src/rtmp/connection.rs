@@ -90,6 +90,8 @@ pub(super) struct Connection<S> {
     connect: ConnectRequest,
     /// Its entry in the session table while it publishes or plays.
     session: Option<OpenSession>,
+    /// Since when the socket has taken nothing of what waits.
+    stalled_since: Option<Instant>,
     work: Work,
 }
 
@@ -104,6 +106,7 @@ impl<S: Transport> Connection<S> {
             outbox: Outbox::default(),
             connect: ConnectRequest::default(),
             session: None,
+            stalled_since: None,
             work: Work::Asking { until },
         }
     }
@@ -131,6 +134,7 @@ impl<S: Transport> Connection<S> {
             if let Some(end) = self.refill() {
                 return end;
             }
+            self.note_progress(false);
             bring_forward(alarm.as_mut(), self.deadline());
             let idle = self.outbox.is_empty();
             let wire = &mut self.wire;
@@ -172,13 +176,22 @@ impl<S: Transport> Connection<S> {
                 Some(End::Silently)
             }
             Turn::Wrote(bytes) => {
-                if let Work::Playing(playing) = &mut self.work {
+                if let Work::Playing(_) = &self.work {
                     self.gateway.meters.sent_bytes.inc_by(bytes as u64);
-                    playing.note_progress(true, &self.outbox, Instant::now());
                 }
+                self.note_progress(true);
                 None
             }
             Turn::Closed => Some(End::Silently),
+        }
+    }
+
+    /// Notes whether the socket moves on.
+    fn note_progress(&mut self, wrote: bool) {
+        if self.outbox.is_empty() {
+            self.stalled_since = None;
+        } else if wrote || self.stalled_since.is_none() {
+            self.stalled_since = Some(Instant::now());
         }
     }
 
@@ -186,10 +199,7 @@ impl<S: Transport> Connection<S> {
     fn refill(&mut self) -> Option<End> {
         let Work::Playing(playing) = &mut self.work else { return None };
         match playing.refill(&mut self.outbox) {
-            Refill::Current => {
-                playing.note_progress(false, &self.outbox, Instant::now());
-                None
-            }
+            Refill::Current => None,
             Refill::Ended => {
                 let stream = playing.stream;
                 self.answer(|session| session.end_play(stream));
@@ -367,44 +377,39 @@ impl<S: Transport> Connection<S> {
     /// When this connection is to be looked at, should nothing happen before.
     fn deadline(&self) -> Instant {
         let settings = &self.gateway.settings;
-        match &self.work {
-            Work::Asking { until } => *until,
-            Work::Publishing(publishing) => publishing.idle_deadline(settings.publisher_idle),
-            Work::Playing(playing) => {
-                let stall = playing.stall_deadline(settings.viewer_stall);
-                let first_media = playing.first_media_deadline();
-                let soonest = [stall, first_media].into_iter().flatten().min();
-                soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall)
-            }
-        }
+        let work = match &self.work {
+            Work::Asking { until } => Some(*until),
+            Work::Publishing(publishing) => Some(publishing.idle_deadline(settings.publisher_idle)),
+            Work::Playing(playing) => playing.first_media_deadline(),
+        };
+        let soonest = [work, self.stall_deadline()].into_iter().flatten().min();
+        soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall)
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        self.stalled_since.map(|since| since + self.gateway.settings.viewer_stall)
     }
 
     /// The deadline has passed.
     fn handle_deadline(&mut self) -> Option<End> {
-        let settings = &self.gateway.settings;
+        if self.stall_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.gateway.metrics.viewers_stalled.inc();
+            return Some(End::Hard(CloseReason::Stalled));
+        }
         match &self.work {
             Work::Asking { .. } => {
                 self.gateway.metrics.handshakes_failed("timeout").inc();
                 Some(End::Silently)
             }
             Work::Publishing(_) => {
-                let seconds = settings.publisher_idle.as_secs();
+                let seconds = self.gateway.settings.publisher_idle.as_secs();
                 Some(self.say_goodbye(&format!("publisher_idle: nothing was sent for {seconds} s")))
             }
-            Work::Playing(playing)
-                if playing.stall_deadline(settings.viewer_stall).is_some_and(|at| at <= Instant::now()) =>
-            {
-                self.gateway.metrics.viewers_stalled.inc();
-                Some(End::Hard(CloseReason::Stalled))
-            }
-            Work::Playing(playing)
-                if playing.first_media_deadline().is_some_and(|at| at <= Instant::now()) =>
-            {
+            Work::Playing(_) => {
                 let refusal = Reason::StreamNotFound.because("nobody publishes this stream; try again later");
                 self.gateway.metrics.refused(refusal.reason);
                 Some(self.say_goodbye(&refusal.to_string()))
             }
-            Work::Playing(_) => None,
         }
     }
 }

@@ -18,6 +18,10 @@ use crate::media::packet::{Packet, PacketKind};
 /// which is more than waits for a viewer that keeps up.
 const SLICES_PER_WRITE: usize = 64;
 
+/// Answers that may wait for a peer that does not read them. Beyond it nothing more is read from that peer, so that its
+/// own sending comes to a halt.
+const CONTROL_BYTES_MAX: usize = 256 * 1024;
+
 /// One whole message, or several that were encoded together.
 #[derive(Debug)]
 enum Piece {
@@ -56,6 +60,13 @@ fn image(packet: &Packet) -> Image {
 }
 
 impl Piece {
+    fn control_bytes(&self) -> usize {
+        match self {
+            Self::Control(bytes) => bytes.len(),
+            Self::Shared(_) | Self::Retimed(_) => 0,
+        }
+    }
+
     fn wire_bytes(&self) -> usize {
         match self {
             Self::Control(bytes) => bytes.len(),
@@ -71,11 +82,14 @@ pub(super) struct Outbox {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that have gone out.
     written: usize,
+    /// Bytes of all [`Piece::Control`].
+    control_bytes: usize,
 }
 
 impl Outbox {
     pub(super) fn push_control(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
+            self.control_bytes += bytes.len();
             self.pieces.push_back(Piece::Control(bytes));
         }
     }
@@ -96,10 +110,16 @@ impl Outbox {
         self.pieces.is_empty()
     }
 
+    /// Whether so many answers wait that the peer is to be asked nothing more.
+    pub(super) fn is_full(&self) -> bool {
+        self.control_bytes >= CONTROL_BYTES_MAX
+    }
+
     /// Drops what has not begun to go out, so that the next message comes as soon as the peer can read it.
     pub(super) fn drop_unbegun(&mut self) {
         let begun = usize::from(self.written > 0);
         self.pieces.truncate(begun);
+        self.control_bytes = self.pieces.iter().map(Piece::control_bytes).sum();
     }
 
     /// Writes as much as the socket takes in one call, and tells how much that was.
@@ -147,6 +167,7 @@ impl Outbox {
                 break;
             }
             self.written -= whole;
+            self.control_bytes -= first.control_bytes();
             self.pieces.pop_front();
         }
     }
@@ -232,7 +253,7 @@ mod tests {
         while !outbox.is_empty() {
             assert!(outbox.poll_write(Pin::new(&mut socket), &mut cx).is_ready());
         }
-        assert_eq!(outbox.written, 0);
+        assert_eq!((outbox.written, outbox.control_bytes), (0, 0));
         socket.taken
     }
 

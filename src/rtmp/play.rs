@@ -1,8 +1,6 @@
 //! A connection that plays.
 
 use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
@@ -37,8 +35,6 @@ pub(super) struct Playing {
     taken: Vec<Outgoing>,
     /// Until when the first picture or sound has to come.
     first_media_until: Option<Instant>,
-    /// Since when the socket has taken nothing of what waits.
-    stalled_since: Option<Instant>,
 }
 
 /// What came of asking the hub.
@@ -68,7 +64,6 @@ impl Playing {
             wanted: Wanted { audio: true, video: true },
             taken: Vec::new(),
             first_media_until: Some(wait_until),
-            stalled_since: None,
         })
     }
 
@@ -136,22 +131,8 @@ impl Playing {
         }
     }
 
-    /// Notes whether the socket moves on.
-    pub(super) fn note_progress(&mut self, wrote: bool, outbox: &Outbox, now: Instant) {
-        if outbox.is_empty() {
-            self.stalled_since = None;
-        } else if wrote || self.stalled_since.is_none() {
-            self.stalled_since = Some(now);
-        }
-    }
-
     /// When the player has waited too long for its publisher.
     pub(super) fn first_media_deadline(&self) -> Option<Instant> {
         self.first_media_until
-    }
-
-    /// When the socket has stood still for too long.
-    pub(super) fn stall_deadline(&self, stall: Duration) -> Option<Instant> {
-        self.stalled_since.map(|since| since + stall)
     }
 }

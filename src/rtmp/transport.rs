@@ -42,7 +42,7 @@ pub(super) enum Turn<T> {
 
 /// Waits until bytes came or went. Writing comes first: what is decided leaves before more is taken in.
 ///
-/// `read` sees each piece of input at once. Cancelling between two pieces loses nothing.
+/// `read` sees each piece of input at once. Nothing is read while too many answers wait to be written. Cancelling between two pieces loses nothing.
 pub(super) async fn turn<S: Transport, T>(
     socket: &mut S,
     outbox: &mut Outbox,
@@ -56,6 +56,9 @@ pub(super) async fn turn<S: Transport, T>(
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
+        }
+        if outbox.is_full() {
+            return Poll::Pending;
         }
         poll_read(socket, cx, |bytes| read(bytes, outbox))
     })
@@ -102,5 +105,45 @@ pub(super) async fn close_politely<S: Transport>(socket: &mut S, outbox: &mut Ou
         if let Turn::Closed = turn(socket, outbox, |_, _| ()).await? {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    impl Transport for DuplexStream {
+        fn cut_off(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_its_answers_is_not_read_either() {
+        let (mut ours, mut theirs) = duplex(1024);
+        let mut outbox = Outbox::default();
+        let mut asked = 0;
+        while !outbox.is_full() {
+            theirs.write_all(b"ping").await.unwrap();
+            let turned = turn(&mut ours, &mut outbox, |bytes, outbox| {
+                outbox.push_control(Bytes::from(vec![0; 10_000]));
+                bytes.len()
+            });
+            if let Turn::Read(bytes) = turned.await.unwrap() {
+                asked += bytes;
+            }
+        }
+        assert!((100..200).contains(&asked), "{asked} bytes were read");
+        theirs.write_all(b"more").await.unwrap();
+        let halted = tokio::select! {
+            biased;
+            _ = turn(&mut ours, &mut outbox, |_, _| ()) => false,
+            () = tokio::task::yield_now() => true,
+        };
+        assert!(halted, "nothing is read and nothing can be written");
+        let mut answer = [0; 1024];
+        theirs.read_exact(&mut answer).await.unwrap();
+        assert!(matches!(turn(&mut ours, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(1024))));
     }
 }
