@@ -54,8 +54,8 @@ fn media_without_an_accepted_publisher_is_dropped() {
 #[test]
 fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     let mut input = Vec::new();
-    let publish = recording::command("publish", 3.0, &[Value::Null, "s".into()]);
-    recording::message(&mut input, 128, 3, 20, 1, &publish);
+    let publish = command("publish", 3.0, &[Value::Null, "s".into()]);
+    message(&mut input, 128, 3, 20, 1, &publish);
     Chunk { format: 0, csid: 6, time: 0, length: 2, type_id: 9, stream: 1, piece: &[0x17, 0] }
         .write(&mut input);
     let mut peer = Peer::connected();
