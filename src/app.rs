@@ -15,15 +15,16 @@ use crate::config::Config;
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
 use crate::control::server::{self, Admit, Place, ServeOptions};
 use crate::control::urls::Endpoints;
-use crate::control::{self, Control, ControlDeps};
+use crate::control::{self, Control, ControlDeps, Heartbeats};
 use crate::data_dir::{self, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
+use crate::domain::{ConferenceId, MemberId, Seq};
 use crate::entropy::{self, EntropyError};
 use crate::events::Revoker;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::places::{PlaceLimits, Places};
-use crate::presence::Presence;
+use crate::presence::{ContactTimes, Contacts, MediaReporter};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Protocol, Readings};
@@ -100,15 +101,20 @@ impl App {
         let sessions = SessionTable::new(config.plays_per_url as usize);
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
-        let conferences = Conferences::open(store.clone(), vec![revoker]).await?;
+        let contacts = Arc::new(Contacts::new(contact_times(&config)));
+        let conferences = Conferences::open(store.clone(), vec![revoker, contacts.clone()]).await?;
+        contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
         tracing::info!(conferences = conferences.count(), "state is back");
 
         let presence_stop = CancellationToken::new();
         let presence = TaskTracker::new();
         let grace = Duration::from_millis(config.publisher_grace_ms);
-        let reporter = Presence::new(hub.clone(), Arc::clone(&conferences), grace);
+        let reporter = MediaReporter::new(hub.clone(), Arc::clone(&conferences), grace);
         presence.spawn(reporter.run(presence_stop.clone()));
+        let look =
+            Arc::clone(&contacts).run(Arc::clone(&conferences), sessions.clone(), presence_stop.clone());
+        presence.spawn(look);
 
         let places = Places::new(PlaceLimits {
             connections_max: config.connections_max as usize,
@@ -136,7 +142,7 @@ impl App {
             sessions: sessions.clone(),
             apps,
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
-            heartbeats: Arc::new(()),
+            heartbeats: contacts,
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
@@ -219,6 +225,21 @@ fn bind(config: &Config) -> Result<Listeners, ListenError> {
         http: bind("http_listen", &config.http_listen)?,
         ops: bind("ops_listen", &config.ops_listen)?,
     })
+}
+
+impl Heartbeats for Contacts {
+    fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq) {
+        self.heard_of(conference, member, epoch);
+    }
+}
+
+fn contact_times(config: &Config) -> ContactTimes {
+    ContactTimes {
+        first_contact: Duration::from_millis(config.first_contact_ms),
+        member_timeout: Duration::from_millis(config.member_timeout_ms),
+        unused_conference: Duration::from_millis(config.unused_conference_ms),
+        empty_conference: Duration::from_millis(config.empty_conference_ms),
+    }
 }
 
 fn hub_settings(config: &Config) -> HubSettings {

@@ -17,8 +17,8 @@ use tidegate::domain::conference::{Actor, Admission, ConferenceKind, Join, Subje
 use tidegate::domain::event::{ExitReason, StreamKind};
 use tidegate::domain::media_url::{MediaGrant, MediaKey, Profile};
 use tidegate::domain::{
-    AppId, Command, ConferenceId, Created, Direction, Limits, MediaRight, MemberId, Role, RtcId, StreamId,
-    Timestamp, UserName,
+    AppId, Command, ConferenceId, Created, Direction, MediaRight, MemberId, RtcId, StreamId, Timestamp,
+    UserName,
 };
 use tidegate::events::Revoker;
 use tidegate::hub::{Hub, HubSettings, Protocol, SessionStart, SessionTable};
@@ -53,19 +53,11 @@ impl House {
         let sessions = SessionTable::new(4);
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), Metrics::new()));
         let conferences = Conferences::open(store.clone(), vec![revoker]).await.unwrap();
-        let created = Created {
-            id: ConferenceId::from_random(random_bits()),
-            app: AppId::parse("app").unwrap(),
-            kind: ConferenceKind::Communication,
-            password: None,
-            rec: false,
-            rec_merge: false,
-            limits: Limits::default(),
-            mem_default_role: Role::Talker,
-            support_wechat_mini_program: true,
-            metadata: serde_json::Map::new(),
-            creator: None,
-        };
+        let created = Created::new(
+            ConferenceId::from_random(random_bits()),
+            AppId::parse("app").unwrap(),
+            ConferenceKind::Communication,
+        );
         let conference = conferences.create(created, clock::now()).await.unwrap().id().clone();
         Self { store, sessions, hub, conferences, conference }
     }

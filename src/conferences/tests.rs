@@ -9,25 +9,17 @@ use serde_json::Map;
 use super::*;
 use crate::domain::conference::{Actor, Admission, ConferenceKind, Join};
 use crate::domain::event::StreamKind;
-use crate::domain::{Limits, MemberId, Role, RtcId, UserName};
+use crate::domain::{MemberId, RtcId, UserName};
 use crate::store::{AppendFault, Log as _, MemoryStore};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 fn created(id: u8) -> Created {
-    Created {
-        id: ConferenceId::from_random([id; 10]),
-        app: AppId::parse("app").unwrap(),
-        kind: ConferenceKind::Communication,
-        password: None,
-        rec: false,
-        rec_merge: false,
-        limits: Limits::default(),
-        mem_default_role: Role::Talker,
-        support_wechat_mini_program: true,
-        metadata: Map::new(),
-        creator: None,
-    }
+    Created::new(
+        ConferenceId::from_random([id; 10]),
+        AppId::parse("app").unwrap(),
+        ConferenceKind::Communication,
+    )
 }
 
 fn user(number: usize) -> UserName {

@@ -113,6 +113,11 @@ settings! {
     /// How long a member that was there may be silent in all of these before it counts as gone.
     /// Twenty seconds: a phone that changes networks is back by then.
     member_timeout_ms: u64 = number(20_000, 100, HOUR_MS);
+    /// How long a conference waits for its first member before it ends.
+    unused_conference_ms: u64 = number(120_000, 1000, 30 * DAY_SECONDS * 1000);
+    /// How long a conference stays after its last member has left.
+    /// Two minutes: a group that lost its network together finds its conference again.
+    empty_conference_ms: u64 = number(120_000, 0, 30 * DAY_SECONDS * 1000);
     /// How long a stream waits for its vanished publisher while viewers stay attached.
     /// Ten seconds: a live-pusher tries three times, three seconds apart.
     publisher_grace_ms: u64 = number(10_000, 0, HOUR_MS);

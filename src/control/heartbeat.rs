@@ -11,7 +11,6 @@ use super::body::{OptionalJson, Query};
 use super::members::ForUser;
 use super::place::InConference;
 use super::{Answer, Control, path};
-use crate::clock;
 use crate::domain::UserName;
 
 pub(super) fn routes() -> Router<Control> {
@@ -33,6 +32,6 @@ async fn heartbeat(
 ) -> Answer<StatusCode> {
     let conference = control.reach(&caller, &id).await?;
     let member = conference.subject(&caller.subject_named(request.user, query.user)?)?;
-    control.heartbeats.heartbeat(&id, &member.id, member.epoch, clock::now());
+    control.heartbeats.heartbeat(&id, &member.id, member.epoch);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -64,13 +64,8 @@ pub struct Settings {
 
 /// Hears that members are there.
 pub trait Heartbeats: Send + Sync {
-    /// `member` said at `now` that it is there, in the stay that began with `epoch`. Must be quick.
-    fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq, now: Timestamp);
-}
-
-/// Nobody asks for heartbeats.
-impl Heartbeats for () {
-    fn heartbeat(&self, _: &ConferenceId, _: &MemberId, _: Seq, _: Timestamp) {}
+    /// `member` said that it is there, in the stay that began with `epoch`. Must be quick.
+    fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq);
 }
 
 /// All that the control API works with.

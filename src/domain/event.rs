@@ -6,6 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::coded::coded;
 use super::conference::Created;
 use super::id::{MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 use super::limits::Limits;
@@ -17,37 +18,18 @@ use super::role::Role;
 #[serde(try_from = "u8", into = "u8")]
 pub enum ExitReason {
     /// It left by itself.
-    Normal = 0,
+    Normal,
     /// It gave no sign of life.
-    NoAnswer = 1,
+    NoAnswer,
     /// The same user joined again.
-    OtherDevice = 10,
+    OtherDevice,
     /// The conference ended.
-    ConferenceClosed = 11,
+    ConferenceClosed,
     /// An ADMIN or the app removed it.
-    Kicked = 12,
+    Kicked,
 }
 
-impl From<ExitReason> for u8 {
-    fn from(reason: ExitReason) -> Self {
-        reason as Self
-    }
-}
-
-impl TryFrom<u8> for ExitReason {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            0 => Ok(Self::Normal),
-            1 => Ok(Self::NoAnswer),
-            10 => Ok(Self::OtherDevice),
-            11 => Ok(Self::ConferenceClosed),
-            12 => Ok(Self::Kicked),
-            _ => Err("an exit reason is 0, 1, 10, 11 or 12"),
-        }
-    }
-}
+coded!(ExitReason { Normal = 0, NoAnswer = 1, OtherDevice = 10, ConferenceClosed = 11, Kicked = 12 }, "an exit reason is 0, 1, 10, 11 or 12");
 
 /// What a stream shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -55,28 +37,12 @@ impl TryFrom<u8> for ExitReason {
 pub enum StreamKind {
     /// Camera and microphone.
     #[default]
-    Camera = 0,
+    Camera,
     /// A shared desktop.
-    Desktop = 1,
+    Desktop,
 }
 
-impl From<StreamKind> for u8 {
-    fn from(kind: StreamKind) -> Self {
-        kind as Self
-    }
-}
-
-impl TryFrom<u8> for StreamKind {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            0 => Ok(Self::Camera),
-            1 => Ok(Self::Desktop),
-            _ => Err("a stream type is 0 (camera) or 1 (desktop)"),
-        }
-    }
-}
+coded!(StreamKind { Camera = 0, Desktop = 1 }, "a stream type is 0 (camera) or 1 (desktop)");
 
 /// Why media stopped, or why a stream is no longer declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! A conference is a fold over an ordered log of events. [`conference::decide`] turns a command into events or a
 //! [`Refusal`], [`Conference::apply`] folds an event in; neither does IO, reads a clock or draws a random number.
 
+mod coded;
 pub mod conference;
 pub mod event;
 pub mod id;

@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::coded::coded;
+
 /// A member's role. Roles are ordered: a higher one may do all that a lower one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Role {
     /// Watches only.
-    Audience = 1,
+    Audience,
     /// Publishes and watches.
-    Talker = 3,
+    Talker,
     /// Publishes, watches and runs the conference.
-    Admin = 7,
+    Admin,
 }
 
 impl Role {
@@ -21,21 +23,4 @@ impl Role {
     }
 }
 
-impl From<Role> for u8 {
-    fn from(role: Role) -> Self {
-        role as Self
-    }
-}
-
-impl TryFrom<u8> for Role {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            1 => Ok(Self::Audience),
-            3 => Ok(Self::Talker),
-            7 => Ok(Self::Admin),
-            _ => Err("a role is 7 (ADMIN), 3 (TALKER) or 1 (AUDIENCE)"),
-        }
-    }
-}
+coded!(Role { Audience = 1, Talker = 3, Admin = 7 }, "a role is 7 (ADMIN), 3 (TALKER) or 1 (AUDIENCE)");

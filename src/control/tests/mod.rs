@@ -36,7 +36,7 @@ const OTHER_APP_KEY: &str = "app2.the-secret-of-app2";
 struct Beats(Mutex<Vec<(MemberId, Seq)>>);
 
 impl Heartbeats for Beats {
-    fn heartbeat(&self, _: &ConferenceId, member: &MemberId, epoch: Seq, _: Timestamp) {
+    fn heartbeat(&self, _: &ConferenceId, member: &MemberId, epoch: Seq) {
         self.0.lock().push((member.clone(), epoch));
     }
 }

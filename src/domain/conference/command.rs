@@ -166,6 +166,8 @@ pub enum Command {
         /// The app's own data, whole.
         metadata: Option<Map<String, Value>>,
     },
+    /// End the conference if nobody is in it.
+    EndIfEmpty,
     /// End the conference for everyone.
     End {
         /// On whose authority.

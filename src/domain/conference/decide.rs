@@ -20,7 +20,9 @@ pub fn decide(conference: &Conference, command: &Command) -> Decision {
         Command::Join(join) => conference.decide_join(join),
         Command::Leave { subject, reason } => {
             let member = conference.subject(subject)?;
-            Ok(conference.exit(member, *reason, StreamEnd::OwnerGone))
+            let mut events = conference.exit(member, *reason, StreamEnd::OwnerGone);
+            events.extend(conference.successor(&[member]));
+            Ok(events)
         }
         Command::ChangeMember { subject, nick_name, ext } => {
             let member = conference.subject(subject)?;
@@ -84,12 +86,11 @@ pub fn decide(conference: &Conference, command: &Command) -> Decision {
             let limits = limits.over(conference.settings.limits);
             Ok(conference.settings.change(password.as_ref(), limits, *mem_default_role, metadata.as_ref()))
         }
+        Command::EndIfEmpty if conference.members.is_empty() => Ok(conference.end()),
+        Command::EndIfEmpty => Ok(Vec::new()),
         Command::End { by } => {
             conference.require_admin(by)?;
-            let streams = conference.streams.values();
-            let stops = streams.flat_map(|stream| end_stream(stream, StreamEnd::ConferenceClosed));
-            let members = conference.members.keys().cloned().collect();
-            Ok(stops.chain([Event::ConferenceEnded { members }]).collect())
+            Ok(conference.end())
         }
     }
 }
@@ -217,6 +218,28 @@ impl Conference {
         events
     }
 
+    /// The stops of all streams, then the end of every stay and of the conference.
+    fn end(&self) -> Vec<Event> {
+        let stops = self.streams.values().flat_map(|stream| end_stream(stream, StreamEnd::ConferenceClosed));
+        let members = self.members.keys().cloned().collect();
+        stops.chain([Event::ConferenceEnded { members }]).collect()
+    }
+
+    /// The talker who has been in longest becomes ADMIN when the last ADMIN is among those who go.
+    fn successor(&self, gone: &[&Member]) -> Option<Event> {
+        if !gone.iter().any(|member| member.role == Role::Admin) {
+            return None;
+        }
+        let stays = |member: &&Member| !gone.iter().any(|other| other.id == member.id);
+        if self.members.values().filter(stays).any(|member| member.role == Role::Admin) {
+            return None;
+        }
+        let talkers = self.members.values().filter(stays).filter(|member| member.role == Role::Talker);
+        let eldest = talkers.min_by_key(|member| member.epoch)?;
+        let (user, guest_ticket) = (eldest.user.clone(), eldest.guest_ticket.clone());
+        Some(Event::RoleChanged { user, guest_ticket, role: Role::Admin })
+    }
+
     fn end_streams(&self, owner: &MemberId, reason: StreamEnd) -> Vec<Event> {
         let owned = self.streams.values().filter(|stream| stream.owner == *owner);
         owned.flat_map(|stream| end_stream(stream, reason)).collect()
@@ -224,20 +247,18 @@ impl Conference {
 
     fn decide_kick(&self, users: &[UserName]) -> Decision {
         let users = distinct(users)?;
-        Ok(users
-            .into_iter()
-            .flat_map(|user| {
-                let member = self.member_of(user);
-                let guest_ticket = member.and_then(|member| member.guest_ticket.clone());
-                let mut events = vec![Event::UserKicked { user: user.clone(), guest_ticket }];
-                events.extend(
-                    member
-                        .map(|member| self.exit(member, ExitReason::Kicked, StreamEnd::OwnerGone))
-                        .unwrap_or_default(),
-                );
-                events
-            })
-            .collect())
+        let gone: Vec<_> = users.iter().filter_map(|user| self.member_of(user)).collect();
+        let mut events = Vec::new();
+        for user in users {
+            let member = self.member_of(user);
+            let guest_ticket = member.and_then(|member| member.guest_ticket.clone());
+            events.push(Event::UserKicked { user: user.clone(), guest_ticket });
+            if let Some(member) = member {
+                events.extend(self.exit(member, ExitReason::Kicked, StreamEnd::OwnerGone));
+            }
+        }
+        events.extend(self.successor(&gone));
+        Ok(events)
     }
 
     fn decide_roles(&self, users: &[UserName], role: Role) -> Decision {

@@ -22,6 +22,7 @@ pub use decide::decide;
 pub use standing::Admitted;
 use standing::Standings;
 
+use super::coded::coded;
 use super::event::{Event, MediaFormat, Recorded, StreamKind};
 use super::id::{AppId, ConferenceId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 use super::limits::Limits;
@@ -34,11 +35,11 @@ use super::role::Role;
 pub enum ConferenceKind {
     /// An ordinary call.
     #[default]
-    Communication = 10,
+    Communication,
     /// A large call.
-    CommunicationMix = 11,
+    CommunicationMix,
     /// A few speakers and a large audience.
-    Live = 12,
+    Live,
 }
 
 impl ConferenceKind {
@@ -63,24 +64,7 @@ impl ConferenceKind {
     }
 }
 
-impl From<ConferenceKind> for u8 {
-    fn from(kind: ConferenceKind) -> Self {
-        kind as Self
-    }
-}
-
-impl TryFrom<u8> for ConferenceKind {
-    type Error = &'static str;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            10 => Ok(Self::Communication),
-            11 => Ok(Self::CommunicationMix),
-            12 => Ok(Self::Live),
-            _ => Err("a conference type is 10 (COMMUNICATION), 11 (COMMUNICATION_MIX) or 12 (LIVE)"),
-        }
-    }
-}
+coded!(ConferenceKind { Communication = 10, CommunicationMix = 11, Live = 12 }, "a conference type is 10 (COMMUNICATION), 11 (COMMUNICATION_MIX) or 12 (LIVE)");
 
 /// What a conference is created with: the content of its first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +97,25 @@ pub struct Created {
     /// Who asked for it, if a user did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<UserName>,
+}
+
+impl Created {
+    /// An ordinary conference of `kind`, which anybody with a user token may join.
+    pub fn new(id: ConferenceId, app: AppId, kind: ConferenceKind) -> Self {
+        Self {
+            id,
+            app,
+            kind,
+            password: None,
+            rec: false,
+            rec_merge: false,
+            limits: kind.limits(Limits::default()),
+            mem_default_role: kind.mem_default_role(),
+            support_wechat_mini_program: true,
+            metadata: Map::new(),
+            creator: None,
+        }
+    }
 }
 
 /// Whether a conference goes on.

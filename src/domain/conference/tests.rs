@@ -28,17 +28,12 @@ fn limits() -> Limits {
 
 fn created() -> Created {
     Created {
-        id: ConferenceId::from_random([1; 10]),
-        app: AppId::parse("app").unwrap(),
-        kind: ConferenceKind::Communication,
-        password: None,
-        rec: false,
-        rec_merge: false,
         limits: limits(),
-        mem_default_role: Role::Talker,
-        support_wechat_mini_program: true,
-        metadata: Map::new(),
-        creator: None,
+        ..Created::new(
+            ConferenceId::from_random([1; 10]),
+            AppId::parse("app").unwrap(),
+            ConferenceKind::Communication,
+        )
     }
 }
 
@@ -381,6 +376,35 @@ fn reports_of_media_change_nothing_where_there_is_nothing_to_change() {
 }
 
 #[test]
+fn when_the_last_admin_goes_the_eldest_talker_takes_over() {
+    let mut room = Room::new();
+    room.join("alice", Role::Admin);
+    room.join("watcher", Role::Audience);
+    let eldest = room.join("bob", Role::Talker);
+    let younger = room.join("carol", Role::Talker);
+    let leave = Command::Leave { subject: Subject::User(user("alice")), reason: ExitReason::Normal };
+    room.run(&leave).unwrap();
+    assert_eq!((room.role(&eldest), room.role(&younger)), (Role::Admin, Role::Talker));
+    room.join("dave", Role::Talker);
+    room.kick("bob");
+    assert_eq!(room.role(&younger), Role::Admin);
+    room.join("erin", Role::Admin);
+    room.kick("carol");
+    let dave = room.conference.member_of(&user("dave")).unwrap().role;
+    assert_eq!(dave, Role::Talker, "another ADMIN is still there");
+}
+
+#[test]
+fn only_an_empty_conference_ends_for_being_empty() {
+    let mut room = Room::new();
+    room.join("alice", Role::Talker);
+    assert_eq!(room.run(&Command::EndIfEmpty), Ok(vec![]));
+    room.kick("alice");
+    room.run(&Command::EndIfEmpty).unwrap();
+    assert!(room.conference.is_ended());
+}
+
+#[test]
 fn a_conference_made_without_mini_programs_refuses_them() {
     let mut room = Room::new();
     room.conference.settings.support_wechat_mini_program = false;
@@ -468,6 +492,7 @@ enum Step {
         rtc: u8,
     },
     End,
+    EndIfEmpty,
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -520,6 +545,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (name(), rtc(), any::<bool>()).prop_map(|(owner, rtc, replaced)| Step::Flows { owner, rtc, replaced }),
         3 => (name(), rtc()).prop_map(|(owner, rtc)| Step::Ends { owner, rtc }),
         1 => Just(Step::End),
+        1 => Just(Step::EndIfEmpty),
     ]
 }
 
@@ -594,6 +620,7 @@ impl Room {
                 Command::MediaEnds { stream: stream(self, owner, rtc), reason: StreamEnd::PublisherGone }
             }
             Step::End => Command::End { by: Actor::App },
+            Step::EndIfEmpty => Command::EndIfEmpty,
         }
     }
 }
