@@ -139,6 +139,7 @@ impl App {
         }
         let control = Control::new(ControlDeps {
             conferences: Arc::clone(&conferences),
+            sessions: sessions.clone(),
             apps,
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,

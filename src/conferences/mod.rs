@@ -109,6 +109,11 @@ impl Conferences {
         }
     }
 
+    /// The durable state of an open conference of any app. Asks memory only.
+    pub fn open_now(&self, id: &ConferenceId) -> Option<Arc<Conference>> {
+        self.room(id).map(|room| room.durable())
+    }
+
     /// Open conferences of `app` after `after`, in the order of their ids.
     pub fn list(&self, app: &AppId, after: Option<&ConferenceId>, limit: usize) -> Vec<Arc<Conference>> {
         self.shared.rooms.list(app, after, limit)

@@ -311,6 +311,9 @@ fn event_bytes(recorded: &Recorded) -> usize {
     use crate::domain::Event;
     match &recorded.event {
         Event::MemberJoined { ext, .. } if !ext.is_empty() => crate::domain::limits::EXT_BYTES_MAX,
+        Event::MemberChanged { ext: Some(_), .. } | Event::ConferenceChanged { metadata: Some(_), .. } => {
+            crate::domain::limits::EXT_BYTES_MAX
+        }
         Event::ConferenceEnded { members } => 100 + members.len() * 32,
         _ => 200,
     }

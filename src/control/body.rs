@@ -161,6 +161,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// Tells a field that is null, which takes something away, from one that is absent, which changes nothing.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A conference password as it is typed.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]

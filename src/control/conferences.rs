@@ -15,6 +15,7 @@ use super::views::{ConferenceView, Reader};
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::conference::ConferenceKind;
+use crate::domain::limits::LimitsChange;
 use crate::domain::password::PasswordHash;
 use crate::domain::ticket::TicketClaims;
 use crate::domain::{
@@ -56,7 +57,7 @@ struct CreateRequest {
 /// Places that differ from the preset.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LimitsRequest {
+pub(super) struct LimitsRequest {
     max_talker_count: Option<u32>,
     max_video_count: Option<u32>,
     max_audience_count: Option<u32>,
@@ -66,24 +67,25 @@ struct LimitsRequest {
 impl LimitsRequest {
     /// These places, and those of `preset` where none are named.
     fn over(&self, preset: Limits) -> Result<Limits, Refusal> {
+        Ok(self.change()?.over(preset))
+    }
+
+    /// The places that are named, if a conference may have as many.
+    pub(super) fn change(&self) -> Result<LimitsChange, Refusal> {
         let ceiling = Limits::CEILING;
-        Ok(Limits {
-            max_talker_count: within("maxTalkerCount", self.max_talker_count, ceiling.max_talker_count)?
-                .unwrap_or(preset.max_talker_count),
-            max_video_count: within("maxVideoCount", self.max_video_count, ceiling.max_video_count)?
-                .unwrap_or(preset.max_video_count),
+        Ok(LimitsChange {
+            max_talker_count: within("maxTalkerCount", self.max_talker_count, ceiling.max_talker_count)?,
+            max_video_count: within("maxVideoCount", self.max_video_count, ceiling.max_video_count)?,
             max_audience_count: within(
                 "maxAudienceCount",
                 self.max_audience_count,
                 ceiling.max_audience_count,
-            )?
-            .unwrap_or(preset.max_audience_count),
+            )?,
             max_pub_desktop_count: within(
                 "maxPubDesktopCount",
                 self.max_pub_desktop_count,
                 ceiling.max_pub_desktop_count,
-            )?
-            .unwrap_or(preset.max_pub_desktop_count),
+            )?,
         })
     }
 }
@@ -160,7 +162,7 @@ fn creator_of(creator: Creator, named: Option<UserName>) -> Result<(AppId, Optio
 }
 
 /// The hash to keep; an empty password is none.
-async fn keep(control: &Control, password: &str) -> Result<Option<PasswordHash>, Refusal> {
+pub(super) async fn keep(control: &Control, password: &str) -> Result<Option<PasswordHash>, Refusal> {
     if password.is_empty() {
         return Ok(None);
     }

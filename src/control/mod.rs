@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod conferences;
+mod configure;
 mod heartbeat;
 mod members;
 mod moderation;
@@ -15,7 +16,9 @@ mod observe;
 pub mod ops;
 mod place;
 mod problem;
+mod profile;
 pub mod server;
+mod sessions;
 mod streams;
 mod subscriptions;
 #[cfg(test)]
@@ -37,6 +40,7 @@ use crate::conferences::passwords::Passwords;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
+use crate::hub::SessionTable;
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
 use problem::Problem;
@@ -68,6 +72,8 @@ pub trait Heartbeats: Send + Sync {
 pub struct ControlDeps {
     /// The running conferences.
     pub conferences: Arc<Conferences>,
+    /// The media sessions that are listed and closed.
+    pub sessions: SessionTable,
     /// The apps and their keys.
     pub apps: Arc<Apps>,
     /// Hashes and verifies conference passwords.
@@ -154,9 +160,11 @@ mod path {
     pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
     pub(super) const STREAM: &str = "/v1/conferences/{confrId}/streams/{streamId}";
     pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
+    pub(super) const SESSIONS: &str = "/v1/sessions";
+    pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
 
     /// Every path above.
-    pub(super) const ALL: [&str; 12] = [
+    pub(super) const ALL: [&str; 14] = [
         USER_TOKENS,
         CONFERENCES,
         CONFERENCE,
@@ -169,6 +177,8 @@ mod path {
         STREAMS,
         STREAM,
         SUBSCRIPTIONS,
+        SESSIONS,
+        SESSION,
     ];
 }
 
@@ -180,12 +190,15 @@ pub fn router(control: Control) -> Router {
     Router::new()
         .merge(user_tokens::routes())
         .merge(conferences::routes())
+        .merge(configure::routes())
         .merge(tickets::routes())
         .merge(members::routes())
+        .merge(profile::routes())
         .merge(heartbeat::routes())
         .merge(streams::routes())
         .merge(subscriptions::routes())
         .merge(moderation::routes())
+        .merge(sessions::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(control.clone(), observe::observe))

@@ -5,8 +5,10 @@ use axum::http::request::Parts;
 
 use super::conference_not_found;
 use super::problem::Problem;
+use super::sessions::no_such_session;
 use crate::domain::conference::Stream;
 use crate::domain::{Conference, ConferenceId, Reason, Refusal, StreamId};
+use crate::hub::SessionId;
 
 /// `{confrId}` of the path. What can be no id is not found, as an id that nobody has.
 pub(super) struct InConference(pub(super) ConferenceId);
@@ -17,6 +19,9 @@ pub(super) struct AtStream {
     /// `None` where the text can be no stream's id: not found, once the conference is.
     stream: Option<StreamId>,
 }
+
+/// `{sessionId}` of the path. What can be no number of a session is not found.
+pub(super) struct AtSession(pub(super) SessionId);
 
 async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
@@ -39,6 +44,15 @@ impl<S: Send + Sync> FromRequestParts<S> for AtStream {
         let InConference(conference) = InConference::from_request_parts(parts, state).await?;
         let stream = parameter(parts, state, "streamId").await.and_then(|text| StreamId::parse(&text).ok());
         Ok(Self { conference, stream })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let number = parameter(parts, state, "sessionId").await.and_then(|text| text.parse().ok());
+        number.map(|number| Self(SessionId(number))).ok_or_else(|| no_such_session().into())
     }
 }
 

@@ -3,12 +3,14 @@
 //! An event is a fact for good: fields are added with a default, never renamed or removed, because old logs are
 //! read for as long as they exist.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::coded::coded;
 use super::conference::Created;
 use super::id::{MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+use super::limits::Limits;
+use super::password::PasswordHash;
 use super::role::Role;
 
 /// Why a member left, by the numbers that emedia clients know.
@@ -100,6 +102,11 @@ pub struct MediaFormat {
     pub audio: Option<AudioFormat>,
 }
 
+/// Tells a field that is null, which takes something away, from one that is absent, which changes nothing.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -123,6 +130,17 @@ pub enum Event {
         /// The ticket that a guest came with: a decision about the guest holds for that ticket.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         guest_ticket: Option<TicketId>,
+    },
+    /// A member's description of itself changed. Holds what is new; what is absent stands as it was.
+    MemberChanged {
+        /// Who.
+        member: MemberId,
+        /// What others see beside the user name; null is nothing.
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+        nick_name: Option<Option<String>>,
+        /// The app's own data about the member, whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ext: Option<Map<String, Value>>,
     },
     /// A member's epoch is over.
     MemberExited {
@@ -204,6 +222,21 @@ pub enum Event {
         stream: StreamId,
         /// Why.
         reason: StreamEnd,
+    },
+    /// The conference's settings changed. Holds what is new; what is absent stands as it was.
+    ConferenceChanged {
+        /// What a password join must know from now on; null lets every user of the app in.
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+        password: Option<Option<PasswordHash>>,
+        /// Places, all of them. Whoever is inside stays, however few they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<Limits>,
+        /// The highest role that a password, or a ticket without a user, admits to from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mem_default_role: Option<Role>,
+        /// The app's own data, whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        metadata: Option<Map<String, Value>>,
     },
     /// The last event of every log. It ends every stay that was left.
     ConferenceEnded {

@@ -22,6 +22,31 @@ impl Default for Limits {
     }
 }
 
+/// Places of some kinds, to be put in the stead of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LimitsChange {
+    /// As [`Limits::max_talker_count`].
+    pub max_talker_count: Option<u32>,
+    /// As [`Limits::max_video_count`].
+    pub max_video_count: Option<u32>,
+    /// As [`Limits::max_audience_count`].
+    pub max_audience_count: Option<u32>,
+    /// As [`Limits::max_pub_desktop_count`].
+    pub max_pub_desktop_count: Option<u32>,
+}
+
+impl LimitsChange {
+    /// These places, and those of `limits` where none are named.
+    pub fn over(self, limits: Limits) -> Limits {
+        Limits {
+            max_talker_count: self.max_talker_count.unwrap_or(limits.max_talker_count),
+            max_video_count: self.max_video_count.unwrap_or(limits.max_video_count),
+            max_audience_count: self.max_audience_count.unwrap_or(limits.max_audience_count),
+            max_pub_desktop_count: self.max_pub_desktop_count.unwrap_or(limits.max_pub_desktop_count),
+        }
+    }
+}
+
 /// Users about whom a conference remembers a decision (a kick, a role granted). Bounds the state that kicks and
 /// role changes can build up in one conference; far above any real meeting.
 pub const STANDINGS_MAX: usize = 10_000;

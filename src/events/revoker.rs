@@ -57,7 +57,9 @@ fn takes_rights_away(event: &Event) -> bool {
         | Event::StreamUndeclared { .. }
         | Event::ConferenceEnded { .. } => true,
         Event::ConferenceCreated(_)
+        | Event::ConferenceChanged { .. }
         | Event::MemberJoined { .. }
+        | Event::MemberChanged { .. }
         | Event::UserKicked { .. }
         | Event::UserReadmitted { .. }
         | Event::StreamDeclared { .. }

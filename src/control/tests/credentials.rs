@@ -47,6 +47,8 @@ enum Takes {
     App,
     Creator,
     Insider,
+    /// The app key, and members who are ADMIN.
+    InsideAdmin,
     Runner,
     Issuer,
     Joiner,
@@ -65,8 +67,8 @@ impl Takes {
             (Self::Joiner, TalkerTicket | AdminTicket) => "ok",
             (Self::Runner | Self::Issuer | Self::Joiner, ForeignTicket | ForgedTicket) => "ticket_invalid",
             (Self::Runner | Self::Issuer | Self::Joiner, ExpiredTicket) => "ticket_expired",
-            (Self::Insider, Talker | Admin) => "ok",
-            (Self::Insider, ForeignMember) => "not_allowed",
+            (Self::Insider, Talker | Admin) | (Self::InsideAdmin, Admin) => "ok",
+            (Self::Insider, ForeignMember) | (Self::InsideAdmin, ForeignMember | Talker) => "not_allowed",
             _ => "unauthenticated",
         }
     }
@@ -131,7 +133,7 @@ async fn assert_route(takes: Takes, method: &str, path: impl Fn(&Scene) -> Strin
         let mut body = body.clone();
         match (app, takes, method) {
             (true, Takes::Insider, "DELETE") if path.ends_with("/me") => path.push_str("?user=anna"),
-            (true, Takes::Insider | Takes::Joiner, "POST") => body["user"] = json!("anna"),
+            (true, Takes::Insider | Takes::Joiner, "POST" | "PATCH") => body["user"] = json!("anna"),
             _ => {}
         }
         let answered = scene.gateway.call(method, &path, bearer, body).await;
@@ -165,6 +167,29 @@ async fn conferences_are_listed_by_the_app_key() {
 #[tokio::test]
 async fn a_conference_is_looked_at_by_the_app_key_and_its_members() {
     assert_route(Takes::Insider, "GET", |scene| scene.conference.clone(), Value::Null).await;
+}
+
+#[tokio::test]
+async fn a_conference_is_changed_by_the_app_key_and_its_admins() {
+    let body = json!({ "memDefaultRole": 1 });
+    assert_route(Takes::InsideAdmin, "PATCH", |scene| scene.conference.clone(), body).await;
+}
+
+#[tokio::test]
+async fn members_change_themselves() {
+    let body = json!({ "nickName": "Nick" });
+    assert_route(Takes::Insider, "PATCH", |scene| format!("{}/members/me", scene.conference), body).await;
+}
+
+#[tokio::test]
+async fn sessions_are_for_the_app_key() {
+    assert_route(Takes::App, "GET", |_| "/v1/sessions".to_owned(), Value::Null).await;
+    let scene = scene().await;
+    for (credential, bearer) in &scene.bearers {
+        let answered = scene.gateway.call("DELETE", "/v1/sessions/1", bearer.as_deref(), Value::Null).await;
+        let expected = if matches!(credential, Key | OtherAppsKey) { "not_found" } else { "unauthenticated" };
+        assert_eq!(answered.outcome(), expected, "{credential:?}");
+    }
 }
 
 #[tokio::test]
@@ -230,6 +255,8 @@ async fn who_shows_nothing_learns_nothing() {
         for (method, rest) in [
             ("GET", ""),
             ("DELETE", ""),
+            ("PATCH", ""),
+            ("PATCH", "/members/me"),
             ("POST", "/tickets"),
             ("POST", "/members"),
             ("DELETE", "/members/me"),

@@ -4,6 +4,8 @@ mod answers;
 mod credentials;
 mod media;
 mod members;
+mod patch;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
+use crate::hub::SessionTable;
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
 
@@ -44,6 +47,7 @@ struct Gateway {
     keys: TokenKeys,
     metrics: Metrics,
     beats: Arc<Beats>,
+    sessions: SessionTable,
 }
 
 /// What was answered.
@@ -91,8 +95,10 @@ async fn gateway() -> Gateway {
     }
     let keys = TokenKeys::derive(&[5; 32]);
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
+    let sessions = SessionTable::new(4);
     let control = Control::new(ControlDeps {
         conferences: Conferences::open(store, vec![]).await.unwrap(),
+        sessions: sessions.clone(),
         apps: Arc::new(apps.unwrap()),
         passwords: Arc::new(Passwords::new([6; 32])),
         heartbeats: Arc::clone(&beats) as Arc<dyn Heartbeats>,
@@ -111,7 +117,7 @@ async fn gateway() -> Gateway {
         },
         metrics: metrics.clone(),
     });
-    Gateway { router: router(control), keys, metrics, beats }
+    Gateway { router: router(control), keys, metrics, beats, sessions }
 }
 
 /// A user token of app1 as its backend mints it.
@@ -152,6 +158,10 @@ impl Gateway {
 
     async fn delete(&self, path: &str, bearer: &str) -> Answered {
         self.call("DELETE", path, Some(bearer), Value::Null).await
+    }
+
+    async fn patch(&self, path: &str, bearer: &str, body: Value) -> Answered {
+        self.call("PATCH", path, Some(bearer), body).await
     }
 
     async fn post(&self, path: &str, bearer: &str, body: Value) -> Answered {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::event::{ExitReason, MediaFormat, StreamEnd, StreamKind};
 use crate::domain::id::{MemberId, RtcId, Seq, StreamId, UserName};
+use crate::domain::limits::LimitsChange;
 use crate::domain::password::PasswordHash;
 use crate::domain::role::Role;
 use crate::domain::ticket::TicketClaims;
@@ -77,6 +78,15 @@ pub struct Join {
 pub enum Command {
     /// Let somebody in.
     Join(Box<Join>),
+    /// Change what a member says of itself; what is `None` stays.
+    ChangeMember {
+        /// Whose.
+        subject: Subject,
+        /// What others see beside the user name, or nothing.
+        nick_name: Option<Option<String>>,
+        /// The app's own data about it, whole.
+        ext: Option<Map<String, Value>>,
+    },
     /// End a member's stay.
     Leave {
         /// Whose.
@@ -142,6 +152,19 @@ pub enum Command {
         stream: StreamId,
         /// Why.
         reason: StreamEnd,
+    },
+    /// Change the conference's settings; what is `None` stays. Nobody is removed, whatever the new limits.
+    Configure {
+        /// On whose authority.
+        by: Actor,
+        /// What a password join must know, or nothing.
+        password: Option<Option<PasswordHash>>,
+        /// Places.
+        limits: LimitsChange,
+        /// The highest role that a password, or a ticket without a user, admits to.
+        mem_default_role: Option<Role>,
+        /// The app's own data, whole.
+        metadata: Option<Map<String, Value>>,
     },
     /// End the conference if nobody is in it.
     EndIfEmpty,

@@ -24,6 +24,10 @@ pub fn decide(conference: &Conference, command: &Command) -> Decision {
             events.extend(conference.successor(&[member]));
             Ok(events)
         }
+        Command::ChangeMember { subject, nick_name, ext } => {
+            let member = conference.subject(subject)?;
+            Ok(member.change(nick_name.as_ref(), ext.as_ref()))
+        }
         Command::Kick { by, users } => {
             conference.require_admin(by)?;
             conference.decide_kick(users)
@@ -76,6 +80,11 @@ pub fn decide(conference: &Conference, command: &Command) -> Decision {
             } else {
                 Vec::new()
             })
+        }
+        Command::Configure { by, password, limits, mem_default_role, metadata } => {
+            conference.require_admin(by)?;
+            let limits = limits.over(conference.settings.limits);
+            Ok(conference.settings.change(password.as_ref(), limits, *mem_default_role, metadata.as_ref()))
         }
         Command::EndIfEmpty if conference.members.is_empty() => Ok(conference.end()),
         Command::EndIfEmpty => Ok(Vec::new()),
@@ -184,16 +193,18 @@ impl Conference {
         UserName::guest(number)
     }
 
-    /// Refuses a join where there is no place, counting the place that `former` leaves.
+    /// Refuses a join where there is no place. Whoever returns into a place like its former one takes that, even
+    /// where there are fewer places by now than members.
     fn check_member_place(&self, role: Role, former: Option<&Member>) -> Result<(), Refusal> {
         let limits = self.settings.limits;
-        let freed =
-            |counts: bool| u32::from(former.is_some_and(|former| former.role.may_publish() == counts));
+        if former.is_some_and(|former| former.role.may_publish() == role.may_publish()) {
+            return Ok(());
+        }
         if role.may_publish() {
-            if self.talker_count() - freed(true) >= limits.max_talker_count {
+            if self.talker_count() >= limits.max_talker_count {
                 return Err(talkers_full(limits.max_talker_count));
             }
-        } else if self.audience_count() - freed(false) >= limits.max_audience_count {
+        } else if self.audience_count() >= limits.max_audience_count {
             return Err(Reason::MembersFull
                 .because(format!("all {} places for AUDIENCE are taken", limits.max_audience_count)));
         }

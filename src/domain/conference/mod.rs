@@ -4,6 +4,7 @@
 //! into events without changing anything. [`Conference::record`] and [`Conference::replay`] fold events in; they are the
 //! only ones that change the state, and they never refuse: what was decided once holds.
 
+mod change;
 mod command;
 mod decide;
 mod media;
@@ -182,7 +183,7 @@ pub struct Stream {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conference {
-    /// What it was created with.
+    /// What it was created with, as changed since.
     pub settings: Created,
     /// When.
     pub created_at: Timestamp,
@@ -284,6 +285,7 @@ impl Conference {
                     member.role = *role;
                 }
             }
+            Event::MemberChanged { .. } | Event::ConferenceChanged { .. } => self.replay_change(recorded),
             Event::ConferenceEnded { .. } => {
                 self.phase = Phase::Ended { at: recorded.at };
                 self.members.clear();

@@ -1,14 +1,20 @@
 //! The conference as a whole: single behaviours by name, then laws that hold for any sequence of commands.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod change;
+mod laws;
 
+use std::collections::BTreeMap;
+
+use proptest::option::of as option;
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::event::{ExitReason, StreamEnd};
+use crate::domain::limits::LimitsChange;
 use crate::domain::media_url::{Direction, MediaRight};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::ticket::TicketClaims;
+use laws::{check_pairs, check_state};
 
 const AT: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -423,18 +429,68 @@ fn the_oldest_decision_makes_room_when_too_many_are_remembered() {
 /// What the generator picks from: few names, so that commands meet.
 #[derive(Debug, Clone)]
 enum Step {
-    Join { name: u8, role: Role, stale: bool },
-    Guest { role: Role },
-    Password { name: u8 },
-    AppJoin { name: u8 },
-    Leave { name: u8 },
-    Kick { by: Option<u8>, name: u8 },
-    SetRole { by: Option<u8>, name: u8, role: Role },
-    Issue { name: u8 },
-    Declare { name: u8, rtc: u8, kind: StreamKind, video_off: bool },
-    Undeclare { by: Option<u8>, owner: u8, rtc: u8 },
-    Flows { owner: u8, rtc: u8, replaced: bool },
-    Ends { owner: u8, rtc: u8 },
+    Join {
+        name: u8,
+        role: Role,
+        stale: bool,
+    },
+    Guest {
+        role: Role,
+    },
+    Password {
+        name: u8,
+        password: u8,
+    },
+    AppJoin {
+        name: u8,
+    },
+    Leave {
+        name: u8,
+    },
+    Kick {
+        by: Option<u8>,
+        name: u8,
+    },
+    SetRole {
+        by: Option<u8>,
+        name: u8,
+        role: Role,
+    },
+    Issue {
+        name: u8,
+    },
+    Configure {
+        by: Option<u8>,
+        password: Option<u8>,
+        limits: LimitsChange,
+        role: Option<Role>,
+        metadata: Option<u8>,
+    },
+    ChangeMember {
+        name: u8,
+        nick_name: Option<u8>,
+        ext: Option<u8>,
+    },
+    Declare {
+        name: u8,
+        rtc: u8,
+        kind: StreamKind,
+        video_off: bool,
+    },
+    Undeclare {
+        by: Option<u8>,
+        owner: u8,
+        rtc: u8,
+    },
+    Flows {
+        owner: u8,
+        rtc: u8,
+        replaced: bool,
+    },
+    Ends {
+        owner: u8,
+        rtc: u8,
+    },
     End,
     EndIfEmpty,
 }
@@ -443,20 +499,46 @@ fn role() -> impl Strategy<Value = Role> {
     prop_oneof![Just(Role::Audience), Just(Role::Talker), Just(Role::Admin)]
 }
 
+/// Some places, from none to one more than at first.
+fn limits_change() -> impl Strategy<Value = LimitsChange> {
+    let places = || option(0_u32..5);
+    (places(), places(), places(), places()).prop_map(|(talkers, videos, audience, desktops)| LimitsChange {
+        max_talker_count: talkers,
+        max_video_count: videos,
+        max_audience_count: audience,
+        max_pub_desktop_count: desktops,
+    })
+}
+
+/// One of a few passwords; number 0 is none. Not a real hash, which takes its time.
+fn password(number: u8) -> Option<PasswordHash> {
+    (number > 0).then(|| serde_json::from_value(format!("hash-{number}").into()).unwrap())
+}
+
+/// One of a few objects; number 0 is the empty one.
+fn object(number: u8) -> Map<String, Value> {
+    (0..number).map(|key| (key.to_string(), number.into())).collect()
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let name = || 0_u8..6;
-    let by = || proptest::option::of(0_u8..6);
+    let by = || option(0_u8..6);
+    let few = || 0_u8..3;
     let rtc = || 0_u8..3;
     let kind = prop_oneof![Just(StreamKind::Camera), Just(StreamKind::Desktop)];
     prop_oneof![
         6 => (name(), role(), any::<bool>()).prop_map(|(name, role, stale)| Step::Join { name, role, stale }),
         1 => role().prop_map(|role| Step::Guest { role }),
-        2 => name().prop_map(|name| Step::Password { name }),
+        2 => (name(), few()).prop_map(|(name, password)| Step::Password { name, password }),
         1 => name().prop_map(|name| Step::AppJoin { name }),
         2 => name().prop_map(|name| Step::Leave { name }),
         2 => (by(), name()).prop_map(|(by, name)| Step::Kick { by, name }),
         3 => (by(), name(), role()).prop_map(|(by, name, role)| Step::SetRole { by, name, role }),
         1 => name().prop_map(|name| Step::Issue { name }),
+        3 => (by(), option(few()), limits_change(), option(role()), option(few()))
+            .prop_map(|(by, password, limits, role, metadata)| Step::Configure { by, password, limits, role, metadata }),
+        1 => (name(), option(few()), option(few()))
+            .prop_map(|(name, nick_name, ext)| Step::ChangeMember { name, nick_name, ext }),
         6 => (name(), rtc(), kind, any::<bool>())
             .prop_map(|(name, rtc, kind, video_off)| Step::Declare { name, rtc, kind, video_off }),
         2 => (by(), name(), rtc()).prop_map(|(by, owner, rtc)| Step::Undeclare { by, owner, rtc }),
@@ -495,8 +577,8 @@ impl Room {
                 let ticket = self.ticket(None, *role);
                 join(self, Admission::Ticket { ticket, shown_by: None })
             }
-            Step::Password { name: number } => {
-                join(self, Admission::Password { user: name(number), verified: None })
+            Step::Password { name: number, password } => {
+                join(self, Admission::Password { user: name(number), verified: self::password(*password) })
             }
             Step::AppJoin { name: number } => join(self, Admission::App { user: name(number) }),
             Step::Leave { name: number } => {
@@ -507,6 +589,18 @@ impl Room {
                 Command::SetRoles { by: actor(by), users: vec![name(number)], role: *role }
             }
             Step::Issue { name: number } => Command::IssueTicket { by: Actor::App, user: Some(name(number)) },
+            Step::Configure { by, password, limits, role, metadata } => Command::Configure {
+                by: actor(by),
+                password: password.map(self::password),
+                limits: *limits,
+                mem_default_role: *role,
+                metadata: metadata.map(object),
+            },
+            Step::ChangeMember { name: number, nick_name, ext } => Command::ChangeMember {
+                subject: Subject::User(name(number)),
+                nick_name: nick_name.map(|number| (number > 0).then(|| format!("nick {number}"))),
+                ext: ext.map(object),
+            },
             Step::Declare { name: number, rtc, kind, video_off } => Command::DeclareStream {
                 subject: Subject::User(name(number)),
                 rtc_id: RtcId::parse(&format!("r{rtc}")).unwrap(),
@@ -528,67 +622,6 @@ impl Room {
             Step::End => Command::End { by: Actor::App },
             Step::EndIfEmpty => Command::EndIfEmpty,
         }
-    }
-}
-
-/// Starts and stops pair up, and nothing follows the end.
-fn check_pairs(log: &[Recorded]) {
-    let (mut inside, mut declared, mut live) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut ended = false;
-    for (index, recorded) in log.iter().enumerate() {
-        assert_eq!(recorded.seq, Seq(index as u64 + 1));
-        assert!(!ended, "an event after the end: {recorded:?}");
-        match &recorded.event {
-            Event::MemberJoined { member, .. } => assert!(inside.insert(member.clone())),
-            Event::MemberExited { member, .. } => {
-                assert!(inside.remove(member));
-                assert!(!declared.iter().any(|(_, owner)| owner == member), "a stream outlived its owner");
-            }
-            Event::StreamDeclared { stream, member, .. } => {
-                assert!(inside.contains(member));
-                assert!(declared.insert((stream.clone(), member.clone())));
-            }
-            Event::StreamUndeclared { stream, .. } => {
-                assert!(!live.contains(stream));
-                let before = declared.len();
-                declared.retain(|(id, _)| id != stream);
-                assert_eq!(declared.len() + 1, before);
-            }
-            Event::MediaStarted { stream, .. } => assert!(live.insert(stream.clone())),
-            Event::MediaStopped { stream, .. } => assert!(live.remove(stream)),
-            Event::PublisherReplaced { stream } | Event::MediaChanged { stream, .. } => {
-                assert!(live.contains(stream));
-            }
-            Event::ConferenceEnded { members } => {
-                ended = true;
-                assert_eq!(members.iter().cloned().collect::<BTreeSet<_>>(), inside);
-                inside.clear();
-            }
-            _ => {}
-        }
-    }
-    assert!(!ended || (inside.is_empty() && declared.is_empty() && live.is_empty()));
-}
-
-/// What holds between any two commands.
-fn check_state(before: &Conference, after: &Conference, command: &Command) {
-    let limits = after.settings.limits;
-    let talkers = after.members.values().filter(|member| member.role.may_publish()).count();
-    assert_eq!(after.talker_count() as usize, talkers);
-    assert_eq!(after.audience_count() as usize, after.members.len() - talkers);
-    assert!(after.talker_count() <= limits.max_talker_count);
-    if !matches!(command, Command::SetRoles { .. }) && after.audience_count() > before.audience_count() {
-        assert!(after.audience_count() <= limits.max_audience_count);
-    }
-    assert!(after.video_count() <= limits.max_video_count);
-    assert!(after.desktop_count() <= limits.max_pub_desktop_count);
-    let users: BTreeSet<_> = after.members.values().map(|member| &member.user).collect();
-    assert_eq!(users.len(), after.members.len(), "a user is inside at most once");
-    for member in after.members.values() {
-        assert_eq!(after.member_of(&member.user).map(|found| &found.id), Some(&member.id));
-    }
-    for stream in after.streams.values() {
-        assert!(after.members[&stream.owner].role.may_publish());
     }
 }
 
