@@ -345,7 +345,7 @@ mod tests {
     fn a_master_key_has_at_least_256_bits() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("master");
-        assert!(matches!(read_master_key(&file), Err(DataDirError::KeyUnreadable { .. })));
+        assert!(matches!(read_master_key(&file), Err(DataDirError::MasterKeyUnreadable { .. })));
         for (bytes, good) in [(31, false), (32, true), (4096, true), (4097, false)] {
             let key = vec![b'k'; bytes];
             fs::write(&file, [key.as_slice(), b"\n"].concat()).unwrap();

@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Kicks in an ordinary run, some twenty seconds of two cores; `TIDEGATE_RACE_KICKS` in the environment of the test asks for
+/// Kicks in an ordinary run, some ten seconds of two cores; `TIDEGATE_RACE_KICKS` in the environment of the test asks for
 /// another number.
-const KICKS: usize = 3_000;
+const KICKS: usize = 1_000;
 /// Members kicked by one call.
 const MEMBERS: usize = 50;
 /// Commands of the backend that are under way at once while members are let in again.
