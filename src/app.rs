@@ -29,6 +29,11 @@ use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Protocol, Readings};
 
+/// How long a connection that is over may take to read its last answer: a round trip on a poor network.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a probe of the ops listener may take to finish when all else has stopped.
+const OPS_GRACE: Duration = Duration::from_secs(1);
+
 /// Why the gateway does not start. Each is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -170,7 +175,7 @@ impl App {
         ops.spawn(server::serve(
             listeners.ops.listeners,
             ops_router,
-            serve_options(&config, own_place),
+            ServeOptions { grace: OPS_GRACE, ..serve_options(&config, own_place) },
             ops_stop.clone(),
         ));
         Ok(Self {
@@ -260,6 +265,8 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
         play_wait: Duration::from_millis(config.play_wait_ms),
         viewer_stall: Duration::from_millis(config.viewer_stall_ms),
         publisher_idle: Duration::from_millis(config.publisher_idle_ms),
+        // A stop does not wait longer for a peer than it may take.
+        goodbye: GOODBYE.min(Duration::from_millis(config.drain_ms)),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the last steps of a stop may take beyond the drain time before the process ends without them: closing the
 /// store is one fsync.
-const STOP_MARGIN: Duration = Duration::from_secs(2);
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Why the process ends with exit code 1: what happened, and after a semicolon how to mend it.
 struct Failure(String);

@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("conferences", &["store", "domain"]),
     ("events", &["conferences", "store", "domain", "hub", "telemetry"]),
     ("presence", &["conferences", "domain", "hub", "clock"]),
-    ("rtmp", &["conferences", "hub", "media", "domain", "telemetry", "places", "clock"]),
+    ("rtmp", &["conferences", "hub", "media", "domain", "telemetry", "places", "clock", "listen"]),
     ("flv", &["conferences", "hub", "media", "domain", "telemetry", "clock"]),
     (
         "control",
@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "entropy",
             "secret",
+            "listen",
         ],
     ),
     ("telemetry", &["domain"]),

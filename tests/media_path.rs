@@ -126,6 +126,7 @@ async fn media_flows_while_the_store_is_held() {
             play_wait: EVENT,
             viewer_stall: EVENT,
             publisher_idle: EVENT,
+            goodbye: EVENT,
         },
         hub: house.hub.clone(),
         sessions: house.sessions.clone(),

@@ -204,13 +204,14 @@ async fn load(store: &dyn Store, id: &ConferenceId) -> Result<Option<(Conference
             readable.then(|| serde_json::from_slice::<Conference>(snapshot.bytes()).ok()).flatten()?;
         Some((conference, revision))
     });
+    let mut after = loaded.as_ref().map_or(Revision::START, |(_, revision)| *revision);
     loop {
-        let after = loaded.as_ref().map_or(Revision::START, |(_, revision)| *revision);
         let page = store.read(id, after, PAGE_ITEMS_MAX).await?;
         if page.is_empty() {
             return Ok(loaded);
         }
         for (revision, record) in page {
+            after = revision;
             loaded = fold(loaded.map(|(conference, _)| conference), &record)
                 .map(|conference| (conference, revision));
         }

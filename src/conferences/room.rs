@@ -1,10 +1,13 @@
 //! One conference: its head, its durable state, and the one append that may be under way.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::rooms::Rooms;
@@ -22,6 +25,9 @@ const COMMANDS_PER_RECORD_MAX: usize = 64;
 const RECORD_BYTES_SOFT_MAX: usize = 128 * 1024;
 /// How often a command is decided anew after its append did not succeed, before the caller is told.
 const APPEND_ATTEMPTS_MAX: u32 = 3;
+/// How long a fault of the store is told after it was last seen. A balancer that turns away from an unready gateway
+/// brings no command that could find the store mended, so the fault must not stand for ever.
+const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
 /// Records between two snapshots: keeps the replay of one conference within milliseconds.
 const RECORDS_PER_SNAPSHOT: u32 = 256;
 
@@ -31,8 +37,8 @@ pub(super) struct Shared {
     pub(super) rooms: Rooms,
     pub(super) tasks: TaskTracker,
     watchers: Vec<Arc<dyn Watcher>>,
-    /// Why the last append did not succeed, until one does.
-    trouble: Mutex<Option<String>>,
+    /// When and why an append did not succeed, until one does.
+    trouble: Mutex<Option<(Instant, String)>>,
 }
 
 impl Shared {
@@ -47,20 +53,28 @@ impl Shared {
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
+        let trouble = self.trouble.lock();
+        trouble.as_ref().filter(|(at, _)| at.elapsed() < TROUBLE_SHOWN).map(|(_, why)| why.clone())
     }
 
     pub(super) fn note_append<T>(&self, appended: &Result<T, AppendError>) {
         match appended {
             Ok(_) => *self.trouble.lock() = None,
-            Err(AppendError::Unavailable(error)) => *self.trouble.lock() = Some(error.to_string()),
+            // Too much at once is no fault of the store.
+            Err(AppendError::Unavailable(StoreError::Busy)) => {}
+            Err(AppendError::Unavailable(error)) => {
+                *self.trouble.lock() = Some((Instant::now(), error.to_string()));
+            }
             Err(_) => {}
         }
     }
 
     pub(super) fn tell_watchers(&self, conference: &Conference, events: &[Recorded]) {
         for watcher in &self.watchers {
-            watcher.recorded(conference, events);
+            // The record is durable: the other watchers must hear of it whatever becomes of this one.
+            if catch_unwind(AssertUnwindSafe(|| watcher.recorded(conference, events))).is_err() {
+                tracing::error!(conference = %conference.id(), "a watcher panicked");
+            }
         }
     }
 }
@@ -174,13 +188,15 @@ impl Room {
 
     /// Appends until nothing waits. One such task runs per room at most.
     async fn write(self: Arc<Self>, shared: &Arc<Shared>) {
-        let _idle = IdleAgain { room: &self };
+        let mut idle = IdleAgain { room: Some(&self) };
         loop {
             let (batch, record, expected) = {
                 let mut state = self.state.lock();
                 let (batch, record) = next_batch(&mut state.waiting);
                 if batch.is_empty() {
+                    // Under the lock: the next command may start the next writer as soon as it is released.
                     state.writer = Writer::Idle;
+                    idle.room = None;
                     return;
                 }
                 (batch, record, state.revision)
@@ -295,13 +311,15 @@ fn next_batch(waiting: &mut VecDeque<Waiting>) -> (Vec<Waiting>, Record) {
     let mut batch = Vec::new();
     let mut record = Record::default();
     let mut bytes = 0;
-    while batch.len() < COMMANDS_PER_RECORD_MAX && bytes < RECORD_BYTES_SOFT_MAX {
-        let Some(next) = waiting.pop_front() else { break };
-        if let Ok((events, _)) = &next.outcome {
-            bytes += events.iter().map(event_bytes).sum::<usize>();
-            record.events.extend(events.iter().cloned());
+    while batch.len() < COMMANDS_PER_RECORD_MAX {
+        let Some(next) = waiting.front() else { break };
+        let events = next.outcome.as_ref().map(|(events, _)| events.as_slice()).unwrap_or_default();
+        bytes += events.iter().map(event_bytes).sum::<usize>();
+        if bytes > RECORD_BYTES_SOFT_MAX && !record.events.is_empty() {
+            break;
         }
-        batch.push(next);
+        record.events.extend(events.iter().cloned());
+        batch.extend(waiting.pop_front());
     }
     (batch, record)
 }
@@ -335,16 +353,16 @@ async fn read_after(
 
 /// Lets a room write again should its writer be dropped in the middle: whoever waited is told by the closed channel.
 struct IdleAgain<'a> {
-    room: &'a Room,
+    /// None once the writer has ended in order.
+    room: Option<&'a Room>,
 }
 
 impl Drop for IdleAgain<'_> {
     fn drop(&mut self) {
-        let mut state = self.room.state.lock();
-        if state.writer == Writer::Appending {
-            state.waiting.clear();
-            state.head = Conference::clone(&state.durable);
-            state.writer = Writer::Idle;
-        }
+        let Some(room) = self.room else { return };
+        let mut state = room.state.lock();
+        state.waiting.clear();
+        state.head = Conference::clone(&state.durable);
+        state.writer = Writer::Idle;
     }
 }

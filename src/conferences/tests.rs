@@ -207,6 +207,40 @@ async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Outpu
     .await
 }
 
+/// Writers end and begin all the time here, so that a command meets every moment of a writer's end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_given_up_and_the_log_stays_whole_under_a_storm_from_many_threads() {
+    let store = Arc::new(MemoryStore::new());
+    let (conferences, id) = open(&store, vec![]).await;
+    let callers: Vec<_> = (0..8)
+        .map(|number| {
+            let (conferences, id) = (Arc::clone(&conferences), id.clone());
+            tokio::spawn(async move {
+                for _ in 0..2_000 {
+                    conferences.execute(&id, join(number), NOW).await.unwrap();
+                    conferences.execute(&id, kick(number), NOW).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_log_matches(&store, &conferences, &id).await;
+    let mut after = Revision::START;
+    let mut next = Seq(1);
+    loop {
+        let page = store.read(&id, after, PAGE_ITEMS_MAX).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        for recorded in page.iter().flat_map(|(_, record)| &record.events) {
+            assert_eq!(recorded.seq, next, "the log counts without a gap");
+            next = next.next();
+        }
+    }
+    assert!(conferences.find(&created(1).app, &id).await.unwrap().members.is_empty());
+}
+
 #[tokio::test]
 async fn an_ended_conference_leaves_memory_and_is_told_as_closed() {
     let store = Arc::new(MemoryStore::new());

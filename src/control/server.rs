@@ -18,7 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
 use tower::ServiceExt as _;
+
+use crate::listen;
 
 /// Most that a request's head may take: the longest token, a long path and a browser's headers fit several times.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -123,8 +126,9 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    if let Err(error) = listen::prepare(&stream) {
+        tracing::debug!(%error, "the socket was gone at once");
+        return;
     }
     let peer = Peer { remote, local, secure: false };
     let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), peer, request));

@@ -127,7 +127,8 @@ pub enum Event {
         /// The app's own data about the member.
         #[serde(default, skip_serializing_if = "Map::is_empty")]
         ext: Map<String, Value>,
-        /// The ticket that a guest came with: a decision about the guest holds for that ticket.
+        /// The ticket without a user that it came with: a decision about the member holds for whoever shows that ticket
+        /// as a guest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         guest_ticket: Option<TicketId>,
     },

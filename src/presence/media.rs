@@ -207,6 +207,10 @@ impl MediaReporter {
 
     fn next_deadline(&self) -> Option<Instant> {
         let away = self.away.values().map(|away| away.until);
+        if self.under_way.len() >= REPORTS_MAX {
+            // The next report can go when one of these is done, which wakes the loop by itself.
+            return away.min();
+        }
         let idle = self.waiting.iter().filter(|(stream, _)| !self.under_way.contains(*stream));
         away.chain(idle.map(|(_, report)| report.not_before)).min()
     }

@@ -7,7 +7,6 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -24,9 +23,6 @@ use crate::clock;
 use crate::domain::{Direction, Reason, Refusal};
 use crate::hub::{CloseReason, SessionGuard};
 use crate::telemetry::OpenGuard;
-
-/// How long a connection that is over may take to read its last answer.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the connection is for.
 enum Work {
@@ -124,7 +120,8 @@ impl<S: Transport> Connection<S> {
         self.stop();
         if matches!(end, End::Politely) {
             // Whoever does not take its last answer in time goes without.
-            let _ = timeout(GOODBYE, close_politely(&mut self.socket, &mut self.outbox)).await;
+            let goodbye = self.gateway.settings.goodbye;
+            let _ = timeout(goodbye, close_politely(&mut self.socket, &mut self.outbox)).await;
         }
     }
 
@@ -287,9 +284,9 @@ impl<S: Transport> Connection<S> {
     fn handle_play(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
         match self.admit(name, Direction::Play) {
             Ok(Admitted { session, grant }) => {
-                let wait_until = Instant::now() + self.gateway.settings.play_wait;
+                let wait = self.gateway.settings.play_wait;
                 let hub = &self.gateway.hub;
-                let playing = match Playing::new(hub, stream, session.session(), grant.profile, wait_until) {
+                let playing = match Playing::new(hub, stream, session.session(), grant.profile, wait) {
                     Ok(playing) => playing,
                     Err(refusal) => return self.refuse_play(stream, &refusal),
                 };

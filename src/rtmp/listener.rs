@@ -1,6 +1,5 @@
 //! Accepting connections, for as long as the gateway runs.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::Gateway;
 use super::connection::Connection;
+use crate::listen;
 use crate::telemetry::Protocol;
 
 /// Pause after a failed accept: out of descriptors, mostly, which some closed connection will mend.
@@ -41,7 +41,7 @@ fn take(socket: TcpStream, peer: SocketAddr, gateway: &Arc<Gateway>, connections
         tracing::debug!(%peer, "turned away: no place left");
         return;
     };
-    if let Err(error) = prepare(&socket) {
+    if let Err(error) = listen::prepare(&socket) {
         tracing::debug!(%peer, %error, "the socket was gone at once");
         return;
     }
@@ -56,9 +56,4 @@ fn take(socket: TcpStream, peer: SocketAddr, gateway: &Arc<Gateway>, connections
         }
         .instrument(span),
     );
-}
-
-/// Small messages leave at once: Nagle's algorithm against delayed acknowledgements costs a joiner 40 ms.
-fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)
 }

@@ -43,6 +43,8 @@ pub struct RtmpSettings {
     pub play_wait: Duration,
     /// How long a viewer's socket may take nothing.
     pub viewer_stall: Duration,
+    /// How long a connection that is over may take to read its last answer.
+    pub goodbye: Duration,
     /// How long a publisher may send nothing.
     pub publisher_idle: Duration,
 }

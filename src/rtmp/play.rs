@@ -1,6 +1,7 @@
 //! A connection that plays.
 
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
@@ -35,6 +36,8 @@ pub(super) struct Playing {
     taken: Vec<Outgoing>,
     /// Until when the first picture or sound has to come.
     first_media_until: Option<Instant>,
+    /// How long that may take.
+    wait: Duration,
 }
 
 /// What came of asking the hub.
@@ -52,7 +55,7 @@ impl Playing {
         stream: MessageStreamId,
         session: &Arc<Session>,
         profile: Profile,
-        wait_until: Instant,
+        wait: Duration,
     ) -> Result<Self, Refusal> {
         let viewer = hub.subscribe(&session.right().stream, profile, Arc::clone(session))?;
         Ok(Self {
@@ -63,7 +66,8 @@ impl Playing {
             viewer: Some(viewer),
             wanted: Wanted { audio: true, video: true },
             taken: Vec::new(),
-            first_media_until: Some(wait_until),
+            first_media_until: Some(Instant::now() + wait),
+            wait,
         })
     }
 
@@ -103,6 +107,7 @@ impl Playing {
     pub(super) fn set_paused(&mut self, paused: bool) {
         if paused {
             self.viewer = None;
+            self.first_media_until = None;
         } else if self.viewer.is_none() {
             self.start_anew();
         }
@@ -124,7 +129,10 @@ impl Playing {
     fn start_anew(&mut self) {
         let stream = &self.session.right().stream;
         match self.hub.subscribe(stream, self.profile, Arc::clone(&self.session)) {
-            Ok(viewer) => self.viewer = Some(viewer),
+            Ok(viewer) => {
+                self.viewer = Some(viewer);
+                self.first_media_until = Some(Instant::now() + self.wait);
+            }
             Err(refusal) => {
                 self.session.close(CloseReason::Revoked(refusal));
             }

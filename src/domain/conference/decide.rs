@@ -145,12 +145,7 @@ impl Conference {
                 }
                 self.admit_user(user)
             }
-            Admission::App { user } => {
-                let admitted = self.admit_user(user);
-                admitted.or_else(|_| {
-                    Ok(Admitted { user: Some(user.clone()), role: self.settings.mem_default_role })
-                })
-            }
+            Admission::App { user } => Ok(self.admit_vouched(user)),
         }
     }
 
@@ -160,8 +155,9 @@ impl Conference {
                 .because("this conference was created with supportWechatMiniProgram false"));
         }
         let Admitted { user, role } = self.admit(&join.admission)?;
-        let guest_ticket = match (&user, &join.admission) {
-            (None, Admission::Ticket { ticket, .. }) => Some(ticket.id.clone()),
+        let guest_ticket = match &join.admission {
+            // Whoever came with it could come back as a guest.
+            Admission::Ticket { ticket, .. } if ticket.user.is_none() => Some(ticket.id.clone()),
             _ => None,
         };
         let user = user.unwrap_or_else(|| self.next_guest());

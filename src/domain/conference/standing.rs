@@ -134,12 +134,14 @@ impl Conference {
 
     /// What a user may join as who knows the password.
     pub fn admit_user(&self, user: &UserName) -> Result<Admitted, Refusal> {
+        if self.is_barred(user) { Err(gone(user)) } else { Ok(self.admit_vouched(user)) }
+    }
+
+    /// What a user may join as for whom the app vouches, kicked before or not.
+    pub(super) fn admit_vouched(&self, user: &UserName) -> Admitted {
         let standing = self.standings.users.get(user);
-        if standing.is_some_and(|standing| standing.barred) {
-            return Err(gone(user));
-        }
         let granted = standing.and_then(|standing| standing.granted).unwrap_or(Role::Admin);
-        Ok(Admitted { user: Some(user.clone()), role: self.settings.mem_default_role.min(granted) })
+        Admitted { user: Some(user.clone()), role: self.settings.mem_default_role.min(granted) }
     }
 
     /// Whether that user was kicked and nobody has issued a new ticket since.

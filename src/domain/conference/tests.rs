@@ -220,6 +220,31 @@ fn a_kicked_guest_does_not_return_with_its_ticket() {
 }
 
 #[test]
+fn a_kicked_or_demoted_user_does_not_return_as_a_guest_with_its_ticket() {
+    let mut room = Room::new();
+    let shared = room.ticket(None, Role::Talker);
+    let by_bob = Admission::Ticket { ticket: shared.clone(), shown_by: Some(user("bob")) };
+    room.join_with(by_bob).unwrap();
+    room.set_role("bob", Role::Audience).unwrap();
+    let guest = room.show(&shared).unwrap();
+    assert_eq!(room.role(&guest), Role::Audience);
+    room.kick("bob");
+    assert_eq!(reason(room.show(&shared)), Reason::MemberGone);
+    let by_carol = Admission::Ticket { ticket: shared, shown_by: Some(user("carol")) };
+    room.join_with(by_carol).unwrap();
+}
+
+#[test]
+fn an_app_that_lets_a_kicked_user_in_again_does_not_undo_its_demotion() {
+    let mut room = Room::new();
+    room.join("bob", Role::Talker);
+    room.set_role("bob", Role::Audience).unwrap();
+    room.kick("bob");
+    let again = room.join_with(Admission::App { user: user("bob") }).unwrap();
+    assert_eq!(room.role(&again), Role::Audience);
+}
+
+#[test]
 fn a_role_once_granted_caps_every_later_join() {
     let mut room = Room::new();
     let ticket = room.ticket(Some("bob"), Role::Admin);

@@ -23,7 +23,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::MessageStreamId;
 use super::chunk::{
@@ -249,7 +249,9 @@ impl ServerSession {
                 let parts = unpack_aggregate(message.timestamp, &body)
                     .map_err(|source| ProtocolError::Aggregate { position, source })?;
                 for part in parts {
-                    self.handle_media(stream, part.timestamp, Message::parse(part.type_id, part.payload));
+                    // A copy, so that a small part does not keep the whole aggregate alive in a ring.
+                    let payload = Bytes::copy_from_slice(&part.payload);
+                    self.handle_media(stream, part.timestamp, Message::parse(part.type_id, payload));
                 }
             }
             Message::UserControl(UserControl::PingRequest(timestamp)) => {
