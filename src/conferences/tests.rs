@@ -208,7 +208,7 @@ async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Outpu
 }
 
 /// Writers end and begin all the time here, so that a command meets every moment of a writer's end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_given_up_and_the_log_stays_whole_under_a_storm_from_many_threads() {
     let store = Arc::new(MemoryStore::new());
     let (conferences, id) = open(&store, vec![]).await;
@@ -216,7 +216,7 @@ async fn nothing_is_given_up_and_the_log_stays_whole_under_a_storm_from_many_thr
         .map(|number| {
             let (conferences, id) = (Arc::clone(&conferences), id.clone());
             tokio::spawn(async move {
-                for _ in 0..2_000 {
+                for _ in 0..5_000 {
                     conferences.execute(&id, join(number), NOW).await.unwrap();
                     conferences.execute(&id, kick(number), NOW).await.unwrap();
                 }
