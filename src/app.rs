@@ -20,11 +20,11 @@ use crate::data_dir::{self, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{ConferenceId, MemberId, Seq};
 use crate::entropy::{self, EntropyError};
-use crate::events::Revoker;
+use crate::events::{Feed, Revoker};
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::places::{PlaceLimits, Places};
-use crate::presence::{ContactTimes, Contacts, MediaReporter};
+use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Protocol, Readings};
@@ -66,6 +66,7 @@ pub struct App {
     draining: CancellationToken,
     /// Listeners, connections and requests.
     doors: TaskTracker,
+    feed: Arc<Feed>,
     presence_stop: CancellationToken,
     presence: TaskTracker,
     ops_stop: CancellationToken,
@@ -107,7 +108,11 @@ impl App {
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
         let contacts = Arc::new(Contacts::new(contact_times(&config)));
-        let conferences = Conferences::open(store.clone(), vec![revoker, contacts.clone()]).await?;
+        let draining = CancellationToken::new();
+        let feed = Arc::new(Feed::new(store.clone(), draining.clone()));
+        contacts.count_as_present(feed.clone());
+        let conferences =
+            Conferences::open(store.clone(), vec![revoker, contacts.clone(), feed.clone()]).await?;
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
         tracing::info!(conferences = conferences.count(), "state is back");
@@ -125,7 +130,6 @@ impl App {
             connections_max: config.connections_max as usize,
             connections_per_address_max: config.connections_per_address_max as usize,
         });
-        let draining = CancellationToken::new();
         let doors = TaskTracker::new();
         let gateway = Arc::new(Gateway {
             settings: rtmp_settings(&config),
@@ -148,6 +152,7 @@ impl App {
             apps,
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
+            feed: feed.clone(),
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
@@ -182,6 +187,7 @@ impl App {
             listening,
             draining,
             doors,
+            feed,
             presence_stop,
             presence,
             ops_stop,
@@ -203,6 +209,7 @@ impl App {
         self.draining.cancel();
         self.doors.close();
         self.doors.wait().await;
+        self.feed.ended().await;
 
         self.presence_stop.cancel();
         self.presence.close();
@@ -230,6 +237,12 @@ fn bind(config: &Config) -> Result<Listeners, ListenError> {
         http: bind("http_listen", &config.http_listen)?,
         ops: bind("ops_listen", &config.ops_listen)?,
     })
+}
+
+impl Present for Feed {
+    fn each_present(&self, tell: &mut dyn FnMut(&ConferenceId, &MemberId, Seq)) {
+        self.each_socket(tell);
+    }
 }
 
 impl Heartbeats for Contacts {
@@ -297,6 +310,7 @@ fn control_settings(config: &Config) -> control::Settings {
         user_token_ttl_secs: config.user_token_ttl_seconds,
         ticket_ttl_secs: config.ticket_ttl_seconds,
         media_url_ttl_secs: config.media_url_ttl_seconds,
+        drain_ms: config.drain_ms,
     }
 }
 

@@ -12,13 +12,13 @@ use axum::http::request::Parts;
 
 use super::Control;
 use super::problem::Problem;
-use super::views::Reader;
 use crate::clock;
 use crate::domain::conference::{Actor, Subject};
 use crate::domain::ticket::{
     ClaimedKind, MemberClaims, TOKEN_CHARS_MAX, TicketClaims, UserClaims, claimed_kind, verify_user_token,
 };
 use crate::domain::{AppId, Conference, ConferenceId, Reason, Refusal, UserName};
+use crate::events::views::Reader;
 
 /// The app's backend, and nobody else.
 pub(super) struct AppCaller(pub(super) AppId);
@@ -201,6 +201,16 @@ impl Control {
         })
     }
 
+    /// The member or backend that the headers speak for.
+    pub(super) fn insider(&self, headers: &HeaderMap) -> Result<Insider, Refusal> {
+        let takes = [Kind::App, Kind::Member];
+        match self.authenticate(headers, &takes)? {
+            Some(Caller::App(app)) => Ok(Insider::App(app)),
+            Some(Caller::Member(member)) => Ok(Insider::Member(member)),
+            _ => Err(unauthenticated(&takes)),
+        }
+    }
+
     fn required(&self, parts: &Parts, takes: &[Kind]) -> Result<Caller, Refusal> {
         self.authenticate(&parts.headers, takes)?.ok_or_else(|| unauthenticated(takes))
     }
@@ -324,12 +334,7 @@ impl FromRequestParts<Control> for Insider {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
-        let takes = [Kind::App, Kind::Member];
-        match control.required(parts, &takes)? {
-            Caller::App(app) => Ok(Self::App(app)),
-            Caller::Member(member) => Ok(Self::Member(member)),
-            _ => Err(unauthenticated(&takes).into()),
-        }
+        Ok(control.insider(&parts.headers)?)
     }
 }
 

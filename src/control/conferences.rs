@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::auth::{AppCaller, Creator, Insider, Runner};
 use super::body::{Json, Object, OwnData, Password, Query, json};
 use super::place::InConference;
-use super::views::{ConferenceView, Reader};
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::conference::ConferenceKind;
@@ -21,6 +20,7 @@ use crate::domain::ticket::TicketClaims;
 use crate::domain::{
     AppId, Command, Conference, ConferenceId, Created, Limits, Reason, Refusal, Role, TicketId, UserName,
 };
+use crate::events::views::{ConferenceView, Reader};
 
 /// Conferences on a page, where the request names no number.
 const PAGE_DEFAULT: usize = 50;

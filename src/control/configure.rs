@@ -11,11 +11,11 @@ use super::auth::Insider;
 use super::body::{Json, Object, OwnData, Password, json};
 use super::conferences::{LimitsRequest, keep};
 use super::place::InConference;
-use super::views::ConferenceView;
 use super::{Answer, Control, path};
 use crate::domain::conference::Actor;
 use crate::domain::password::PasswordHash;
 use crate::domain::{Command, Conference, Refusal, Role};
+use crate::events::views::ConferenceView;
 
 pub(super) fn routes() -> Router<Control> {
     Router::new().route(path::CONFERENCE, patch(configure))

@@ -11,16 +11,16 @@ use super::auth::{Insider, Joiner, opens};
 use super::body::{NickName, OptionalJson, OwnData, Password, Query, json};
 use super::place::InConference;
 use super::urls::Origin;
-use super::views::{ConferenceView, MemberView, Reader};
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::conference::{Admission, Join, Subject};
 use crate::domain::event::ExitReason;
 use crate::domain::ticket::{MemberClaims, TicketClaims};
 use crate::domain::{AppId, Command, ConferenceId, MemberId, Reason, Refusal, UserName};
+use crate::events::views::{ConferenceView, MemberView, Reader};
 
 /// Life of a member token: thirty days, longer than any meeting. It dies with the membership long before.
-const MEMBER_TOKEN_TTL_SECS: u64 = 30 * 24 * 3600;
+pub(super) const MEMBER_TOKEN_TTL_SECS: u64 = 30 * 24 * 3600;
 /// What a WeChat mini program calls itself in `client`.
 const MINI_PROGRAM: &str = "miniProgram";
 /// Longest name of a client, in characters. Other names than the one above are taken and mean nothing yet.

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod conferences;
 mod configure;
+mod events;
 mod heartbeat;
 mod members;
 mod moderation;
@@ -26,7 +27,6 @@ mod tests;
 mod tickets;
 pub mod urls;
 mod user_tokens;
-mod views;
 
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ use crate::conferences::passwords::Passwords;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
+use crate::events::Feed;
 use crate::hub::SessionTable;
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub ticket_ttl_secs: u64,
     /// How long a media URL admits.
     pub media_url_ttl_secs: u64,
+    /// How long a stop may take, as event sockets are told.
+    pub drain_ms: u64,
 }
 
 /// Hears that members are there.
@@ -80,6 +83,8 @@ pub struct ControlDeps {
     pub passwords: Arc<Passwords>,
     /// Told of each heartbeat of a member that is inside.
     pub heartbeats: Arc<dyn Heartbeats>,
+    /// Feeds events to members.
+    pub feed: Arc<Feed>,
     /// Signs and verifies tickets, member tokens and media tokens.
     pub keys: TokenKeys,
     /// Numbers.
@@ -155,6 +160,7 @@ mod path {
     pub(super) const MEMBERS: &str = "/v1/conferences/{confrId}/members";
     pub(super) const OWN_MEMBER: &str = "/v1/conferences/{confrId}/members/me";
     pub(super) const HEARTBEAT: &str = "/v1/conferences/{confrId}/heartbeat";
+    pub(super) const EVENTS: &str = "/v1/conferences/{confrId}/events";
     pub(super) const KICK: &str = "/v1/conferences/{confrId}/kick";
     pub(super) const ROLES: &str = "/v1/conferences/{confrId}/roles";
     pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
@@ -164,7 +170,7 @@ mod path {
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
 
     /// Every path above.
-    pub(super) const ALL: [&str; 14] = [
+    pub(super) const ALL: [&str; 15] = [
         USER_TOKENS,
         CONFERENCES,
         CONFERENCE,
@@ -172,6 +178,7 @@ mod path {
         MEMBERS,
         OWN_MEMBER,
         HEARTBEAT,
+        EVENTS,
         KICK,
         ROLES,
         STREAMS,
@@ -195,6 +202,7 @@ pub fn router(control: Control) -> Router {
         .merge(members::routes())
         .merge(profile::routes())
         .merge(heartbeat::routes())
+        .merge(events::routes())
         .merge(streams::routes())
         .merge(subscriptions::routes())
         .merge(moderation::routes())

@@ -11,9 +11,9 @@ use super::auth::Insider;
 use super::body::{Json, NickName, OwnData, Query, given, json};
 use super::members::ForUser;
 use super::place::InConference;
-use super::views::MemberView;
 use super::{Answer, Control, path};
 use crate::domain::{Command, UserName};
+use crate::events::views::MemberView;
 
 pub(super) fn routes() -> Router<Control> {
     Router::new().route(path::OWN_MEMBER, patch(change))

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::auth::AppCaller;
 use super::body::{Query, json};
 use super::place::AtSession;
-use super::views::rfc3339;
 use super::{Answer, Control, path};
 use crate::domain::{AppId, ConferenceId, MemberId, Reason, Refusal, StreamId, UserName};
+use crate::events::views::rfc3339;
 use crate::hub::{CloseReason, Session, SessionId};
 
 /// Sessions on a page, where the request names no number.

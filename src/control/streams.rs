@@ -12,7 +12,6 @@ use super::body::{Flag, Json, Query, json};
 use super::members::ForUser;
 use super::place::{AtStream, InConference};
 use super::urls::Origin;
-use super::views::{StreamView, rfc3339};
 use super::{Answer, Control, expiry, path, random};
 use crate::clock;
 use crate::domain::conference::{Actor, Member, Stream};
@@ -21,6 +20,7 @@ use crate::domain::media_url::{MediaGrant, Profile};
 use crate::domain::{
     Command, Conference, Direction, MediaRight, Reason, Refusal, RtcId, StreamId, Timestamp, UserName,
 };
+use crate::events::views::{StreamView, rfc3339};
 
 pub(super) fn routes() -> Router<Control> {
     Router::new().route(path::STREAMS, post(publish)).route(path::STREAM, delete(undeclare))

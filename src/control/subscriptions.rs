@@ -13,10 +13,10 @@ use super::members::ForUser;
 use super::place::AtStream;
 use super::streams::right_of;
 use super::urls::Origin;
-use super::views::{StreamView, rfc3339};
 use super::{Answer, Control, path};
 use crate::domain::media_url::Profile;
 use crate::domain::{Direction, UserName};
+use crate::events::views::{StreamView, rfc3339};
 
 pub(super) fn routes() -> Router<Control> {
     Router::new().route(path::SUBSCRIPTIONS, post(subscribe))

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Issuer, Runner};
 use super::body::{OptionalJson, Password, json};
 use super::place::InConference;
-use super::views::rfc3339;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::password::PasswordHash;
 use crate::domain::ticket::{TicketClaims, UserClaims};
 use crate::domain::{Command, Conference, ConferenceId, Reason, Refusal, Role, Seq, TicketId, UserName};
+use crate::events::views::rfc3339;
 
 /// Longest life of a ticket: thirty days. What shall open longer is better issued again.
 const TICKET_TTL_SECS_MAX: u64 = 30 * 24 * 3600;

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::AppCaller;
 use super::body::{Json, json};
-use super::views::rfc3339;
 use super::{Answer, Control, expiry, path, unsigned};
 use crate::clock;
 use crate::domain::ticket::{USER_TOKEN_TTL_SECS_MAX, UserClaims, mint_user_token};
 use crate::domain::{Reason, UserName};
+use crate::events::views::rfc3339;
 
 pub(super) fn routes() -> Router<Control> {
     Router::new().route(path::USER_TOKENS, post(mint))

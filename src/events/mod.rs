@@ -2,6 +2,9 @@
 //!
 //! Each of them sees durable events only, in the order of their conference.
 
+pub mod feed;
 pub mod revoker;
+pub mod views;
 
+pub use feed::Feed;
 pub use revoker::Revoker;

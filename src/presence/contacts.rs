@@ -1,11 +1,11 @@
 //! Members: who gives a sign of life, and who counts as gone. Conferences: which are empty for too long.
 //!
-//! A sign of life is an open media session or a heartbeat. Times are measured by the monotonic clock in steps of a second,
+//! A sign of life is an open media session or event socket, or a heartbeat. Times are measured by the monotonic clock in steps of a second,
 //! which is finer than any network hiccup that they are to forgive. Nothing of this is in the log: after a restart everybody gets the
 //! time of a newcomer again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -61,12 +61,24 @@ struct Table {
 pub struct Contacts {
     times: ContactTimes,
     table: Mutex<Table>,
+    present: OnceLock<Arc<dyn Present>>,
+}
+
+/// Knows members that are there by what they hold open, such as event sockets.
+pub trait Present: Send + Sync {
+    /// Names each of them, with the stay that it holds open.
+    fn each_present(&self, tell: &mut dyn FnMut(&ConferenceId, &MemberId, Seq));
 }
 
 impl Contacts {
     /// Nobody yet. To be registered as a watcher before conferences are opened.
     pub fn new(times: ContactTimes) -> Self {
-        Self { times, table: Mutex::default() }
+        Self { times, table: Mutex::default(), present: OnceLock::new() }
+    }
+
+    /// Whoever `present` names counts as there. The first call holds.
+    pub fn count_as_present(&self, present: Arc<dyn Present>) {
+        let _ = self.present.set(present);
     }
 
     /// Gives everybody who is in a conference after a restart the time of a newcomer.
@@ -122,6 +134,10 @@ impl Contacts {
                 self.forgive(away);
             }
             self.note_sessions(&sessions);
+            if let Some(present) = self.present.get() {
+                present
+                    .each_present(&mut |conference, member, epoch| self.heard_of(conference, member, epoch));
+            }
             while commands.try_join_next().is_some() {}
             for (conference, command) in self.take_overdue(now, COMMANDS_MAX.saturating_sub(commands.len())) {
                 let conferences = Arc::clone(&conferences);

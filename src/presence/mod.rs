@@ -4,5 +4,5 @@
 pub mod contacts;
 pub mod media;
 
-pub use contacts::{ContactTimes, Contacts};
+pub use contacts::{ContactTimes, Contacts, Present};
 pub use media::MediaReporter;

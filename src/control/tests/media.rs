@@ -31,7 +31,7 @@ async fn a_published_stream_has_a_url_that_publishes_it() {
     assert_eq!(format!("{server}/{key}"), rtmp);
     let first = grant(&gateway, &rtmp, Direction::Publish);
     assert_eq!(first.right.member.as_str(), text(stream, "/memId"));
-    assert_eq!(text(&answer, "/expiresAt"), super::super::views::rfc3339(first.expires_at));
+    assert_eq!(text(&answer, "/expiresAt"), crate::events::views::rfc3339(first.expires_at));
 
     // The same again: the same stream, a fresh URL to the same right.
     let again = gateway.post(&path, &anna, json!({ "rtcId": "RTC1" })).await.ok(201);

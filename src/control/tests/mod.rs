@@ -14,6 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::urls::Endpoints;
@@ -24,6 +25,7 @@ use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
+use crate::events::Feed;
 use crate::hub::SessionTable;
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
@@ -96,9 +98,11 @@ async fn gateway() -> Gateway {
     let keys = TokenKeys::derive(&[5; 32]);
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
     let sessions = SessionTable::new(4);
+    let feed = Arc::new(Feed::new(store.clone(), CancellationToken::new()));
     let control = Control::new(ControlDeps {
-        conferences: Conferences::open(store, vec![]).await.unwrap(),
+        conferences: Conferences::open(store, vec![feed.clone()]).await.unwrap(),
         sessions: sessions.clone(),
+        feed,
         apps: Arc::new(apps.unwrap()),
         passwords: Arc::new(Passwords::new([6; 32])),
         heartbeats: Arc::clone(&beats) as Arc<dyn Heartbeats>,
@@ -108,6 +112,7 @@ async fn gateway() -> Gateway {
             user_token_ttl_secs: 3600,
             ticket_ttl_secs: 86_400,
             media_url_ttl_secs: 86_400,
+            drain_ms: 1000,
         },
         endpoints: Endpoints {
             public_rtmp_url: None,

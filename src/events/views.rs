@@ -18,7 +18,7 @@ const END_OF_TIME: &str = "9999-12-31T23:59:59Z";
 
 /// Whose eyes an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reader {
+pub enum Reader {
     /// The app's backend sees everything.
     App,
     /// A member sees no AUDIENCE in a LIVE conference, only how many there are.
@@ -34,7 +34,7 @@ impl Reader {
 /// `conference` of the contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ConferenceView<'a> {
+pub struct ConferenceView<'a> {
     confr_id: &'a ConferenceId,
     id: &'a ConferenceId,
     #[serde(rename = "type")]
@@ -57,7 +57,7 @@ pub(super) struct ConferenceView<'a> {
 /// `member` of the contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct MemberView<'a> {
+pub struct MemberView<'a> {
     id: &'a MemberId,
     name: &'a UserName,
     nick_name: Option<&'a str>,
@@ -78,7 +78,7 @@ struct MutedView {
 /// `stream` of the contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct StreamView<'a> {
+pub struct StreamView<'a> {
     id: &'a StreamId,
     rtc_id: &'a RtcId,
     mem_id: &'a MemberId,
@@ -94,7 +94,7 @@ pub(super) struct StreamView<'a> {
 
 impl<'a> ConferenceView<'a> {
     /// `conference` for the eyes of `reader`; members in the order in which they joined, streams as they were declared.
-    pub(super) fn new(conference: &'a Conference, reader: Reader) -> Self {
+    pub fn new(conference: &'a Conference, reader: Reader) -> Self {
         let settings = &conference.settings;
         let mut members: Vec<_> =
             conference.members.values().filter(|member| reader.sees(settings.kind, member)).collect();
@@ -123,7 +123,7 @@ impl<'a> ConferenceView<'a> {
 }
 
 impl<'a> MemberView<'a> {
-    pub(super) fn new(app: &AppId, member: &'a Member) -> Self {
+    pub fn new(app: &AppId, member: &'a Member) -> Self {
         Self {
             id: &member.id,
             name: &member.user,
@@ -139,7 +139,7 @@ impl<'a> MemberView<'a> {
 
 impl<'a> StreamView<'a> {
     /// A stream and its owner, who may publish and is therefore nobody that a reader may not see.
-    pub(super) fn new(conference: &'a Conference, stream: &'a Stream) -> Self {
+    pub fn new(conference: &'a Conference, stream: &'a Stream) -> Self {
         let owner = conference.members.get(&stream.owner);
         let format = stream.live.as_ref();
         Self {
@@ -158,7 +158,7 @@ impl<'a> StreamView<'a> {
 }
 
 /// `at` as RFC 3339 in UTC, with as much of the second as is not zero.
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
         .ok()
         .and_then(|time| time.format(&Rfc3339).ok())

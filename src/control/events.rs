@@ -1,0 +1,352 @@
+//! Events: the live feed as a WebSocket, and past events as pages.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::auth::Insider;
+use super::body::{Query, json};
+use super::members::MEMBER_TOKEN_TTL_SECS;
+use super::place::InConference;
+use super::problem::Problem;
+use super::{Answer, Control, expiry, path};
+use crate::clock;
+use crate::domain::conference::Subject;
+use crate::domain::event::ExitReason;
+use crate::domain::ticket::MemberClaims;
+use crate::domain::{AppId, ConferenceId, Reason, Refusal, Seq};
+use crate::events::feed::{Follower, Frame, Place, Who, head, snapshot};
+
+/// Between two pings: well below what proxies and phone networks let a silent connection live.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// Without a pong or anything else for so long, the other end is gone: two pings went unanswered.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+/// How long one message may take to leave. A phone that changes networks takes up to some seconds.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// Clients have nothing to say but pongs; whatever is longer is not meant for us.
+const INCOMING_BYTES_MAX: usize = 4 * 1024;
+/// Read buffer of one socket: idle sockets are many, and what they read is short.
+const READ_BUFFER_BYTES: usize = 1024;
+/// Events in one page, where the request names no limit.
+const PAGE_DEFAULT: usize = 100;
+/// Most events in one page.
+const PAGE_MAX: usize = 1000;
+/// What a subprotocol that carries a token begins with.
+const SUBPROTOCOL: &str = "tidegate.";
+
+const NORMAL: u16 = 1000;
+const SLOW: u16 = 4008;
+const REPLACED: u16 = 4009;
+const BAD_TOKEN: u16 = 4401;
+const GONE: u16 = 4410;
+const DRAINING: u16 = 4503;
+/// The exit reason of who was not let in (contract, section Events).
+const FAILED: u8 = 4;
+
+pub(super) fn routes() -> Router<Control> {
+    Router::new().route(path::EVENTS, get(events))
+}
+
+#[derive(Deserialize)]
+struct EventsQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+    access_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageAnswer {
+    events: Vec<Map<String, Value>>,
+    next_after: u64,
+}
+
+async fn events(
+    State(control): State<Control>,
+    InConference(id): InConference,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Answer<Response> {
+    let asks = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !asks {
+        let caller = control.insider(&headers)?;
+        return page(&control, &caller, &id, &query).await;
+    }
+    let upgrade = upgrade.map_err(|_| Problem::malformed("this is no valid WebSocket upgrade"))?;
+    let place = control.feed.place()?;
+    let protocol = token_protocol(&headers);
+    let caller = caller(&control, headers, protocol.as_deref(), query.access_token);
+    let upgrade = upgrade
+        .max_message_size(INCOMING_BYTES_MAX)
+        .max_frame_size(INCOMING_BYTES_MAX)
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .protocols(protocol);
+    let after = query.after.map(Seq);
+    Ok(upgrade.on_upgrade(move |socket| feed(control, socket, place, caller, id, after)))
+}
+
+/// The subprotocol that carries a token, which must be echoed.
+fn token_protocol(headers: &HeaderMap) -> Option<String> {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
+    offered.find(|protocol| protocol.starts_with(SUBPROTOCOL)).map(str::to_owned)
+}
+
+/// Who asks for a socket: a browser cannot set headers, so its token comes as a subprotocol or in the query.
+fn caller(
+    control: &Control,
+    mut headers: HeaderMap,
+    protocol: Option<&str>,
+    in_query: Option<String>,
+) -> Result<Insider, Refusal> {
+    let token = protocol.and_then(|protocol| protocol.strip_prefix(SUBPROTOCOL)).map(str::to_owned);
+    if !headers.contains_key(AUTHORIZATION)
+        && let Some(token) = token.or(in_query)
+    {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let value = value.map_err(|_| Reason::Unauthenticated.because("the token is no token"))?;
+        headers.insert(AUTHORIZATION, value);
+    }
+    control.insider(&headers)
+}
+
+async fn page(
+    control: &Control,
+    caller: &Insider,
+    id: &ConferenceId,
+    query: &EventsQuery,
+) -> Answer<Response> {
+    let conference = control.reach(caller, id).await?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Reason::InvalidRequest.because(format!("limit: 1 to {PAGE_MAX}")).into());
+    }
+    let (_, who) = reader(caller);
+    let mut after = Seq(query.after.unwrap_or_default());
+    if let Who::Member { member, epoch } = &who {
+        conference.subject(&Subject::Member { id: member.clone(), epoch: *epoch })?;
+        after = after.max(Seq(epoch.0.saturating_sub(1)));
+    }
+    let past = control.feed.past(id, after, conference.seq, limit).await?;
+    let (entries, told) = past.ok_or_else(|| {
+        Reason::NotFound.because("these events are no longer kept; begin with GET of the conference")
+    })?;
+    let (mut prev, mut events) = (after, Vec::new());
+    for entry in entries {
+        if let Some(frame) = entry.frame(id, &who, prev) {
+            prev = frame.seq;
+            events.push(frame.value);
+        }
+    }
+    Ok(json(StatusCode::OK, &PageAnswer { events, next_after: told.0 }))
+}
+
+fn reader(caller: &Insider) -> (AppId, Who) {
+    match caller {
+        Insider::App(app) => (app.clone(), Who::App),
+        Insider::Member(member) => {
+            (member.app.clone(), Who::Member { member: member.member.clone(), epoch: member.epoch })
+        }
+    }
+}
+
+/// A socket that cannot be written to in time, or that the other end left.
+struct Broken;
+
+struct Wire {
+    socket: WebSocket,
+}
+
+impl Wire {
+    async fn send(&mut self, message: Message) -> Result<(), Broken> {
+        match timeout(WRITE_MAX, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Broken),
+        }
+    }
+
+    async fn tell(&mut self, value: Map<String, Value>) -> Result<(), Broken> {
+        self.send(Message::Text(Value::Object(value).to_string().into())).await
+    }
+
+    /// Closes, and waits for the other end to agree.
+    async fn close(mut self, code: u16, reason: &'static str) {
+        if self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await.is_ok() {
+            let agreed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            // The kernel closes the socket of who does not answer.
+            let _ = timeout(CLOSE_WAIT, agreed).await;
+        }
+    }
+}
+
+/// How long the other end may take to agree to a close: some round trips of a poor network.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+async fn feed(
+    control: Control,
+    socket: WebSocket,
+    place: Place,
+    caller: Result<Insider, Refusal>,
+    id: ConferenceId,
+    after: Option<Seq>,
+) {
+    let mut wire = Wire { socket };
+    let follower = match &caller {
+        Ok(caller) => enter(&control, caller, &id).await,
+        Err(refusal) => Err(refusal.clone()),
+    };
+    let end = match follower {
+        Ok(follower) => serve(&control, &mut wire, follower, &id, after).await,
+        Err(refusal) => refuse(&control, &mut wire, caller.as_ref().ok(), &id, &refusal).await,
+    };
+    if let Ok((code, reason)) = end {
+        wire.close(code, reason).await;
+    }
+    drop(place);
+}
+
+async fn enter(control: &Control, caller: &Insider, id: &ConferenceId) -> Result<Follower, Refusal> {
+    control.reach(caller, id).await?;
+    let (app, who) = reader(caller);
+    control.feed.follow(&control.conferences, &app, id, who).await
+}
+
+/// Tells who is not let in why, in a form that a browser can read.
+async fn refuse(
+    control: &Control,
+    wire: &mut Wire,
+    caller: Option<&Insider>,
+    id: &ConferenceId,
+    refusal: &Refusal,
+) -> Result<(u16, &'static str), Broken> {
+    let mut value = head(id, Seq(0), Seq(0), clock::now(), "conferenceExit");
+    let (code, word) = match refusal.reason {
+        Reason::MemberGone | Reason::ConferenceClosed | Reason::ConferenceNotFound => (GONE, "member gone"),
+        Reason::Unauthenticated | Reason::NotAllowed => (BAD_TOKEN, "bad token"),
+        _ => (DRAINING, "try again"),
+    };
+    let known = match (refusal.reason, caller) {
+        (Reason::ConferenceClosed, _) => Some(ExitReason::ConferenceClosed),
+        (Reason::MemberGone, Some(Insider::Member(member))) => {
+            control.feed.exit_reason(id, &member.member).await
+        }
+        _ => None,
+    };
+    value.insert("reason".to_owned(), known.map_or(FAILED, u8::from).into());
+    if known.is_none() {
+        value.insert("failed".to_owned(), refusal.reason.code().into());
+    }
+    if code != DRAINING {
+        wire.tell(value).await?;
+    }
+    Ok((code, word))
+}
+
+async fn serve(
+    control: &Control,
+    wire: &mut Wire,
+    mut follower: Follower,
+    id: &ConferenceId,
+    after: Option<Seq>,
+) -> Result<(u16, &'static str), Broken> {
+    let missed = match after {
+        Some(after) => match follower.resume(after).await {
+            Ok(missed) => missed,
+            Err(_) => return Ok((DRAINING, "try again")),
+        },
+        None => None,
+    };
+    let Some(start) = follower.start().cloned() else { return Err(Broken) };
+    let app = start.settings.app.clone();
+    match missed {
+        None => wire.tell(snapshot(&start, follower.who(), clock::now())).await?,
+        Some(frames) => {
+            for frame in frames {
+                write(control, wire, &follower, &app, id, frame).await?;
+            }
+        }
+    }
+    drop(start);
+    let (replaced, draining) = (follower.replaced(), control.feed.draining().clone());
+    let mut pings = interval(PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
+    loop {
+        loop {
+            if replaced.is_cancelled() || draining.is_cancelled() {
+                break;
+            }
+            match follower.next_frame() {
+                Ok(Some(frame)) => {
+                    let is_last = frame.is_last;
+                    write(control, wire, &follower, &app, id, frame).await?;
+                    if is_last {
+                        return Ok((NORMAL, "the stay is over"));
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return Ok((SLOW, "too slow; resume with after")),
+            }
+        }
+        tokio::select! {
+            biased;
+            () = replaced.cancelled() => return Ok((REPLACED, "a newer socket took over")),
+            () = draining.cancelled() => {
+                let prev = follower.prev();
+                let mut value = head(id, prev, prev, clock::now(), "serverDraining");
+                value.insert("deadlineMs".to_owned(), control.settings.drain_ms.into());
+                wire.tell(value).await?;
+                return Ok((DRAINING, "the gateway is shutting down"));
+            }
+            () = follower.news() => {}
+            message = wire.socket.recv() => match message {
+                Some(Ok(_)) => heard = Instant::now(),
+                Some(Err(_)) | None => return Err(Broken),
+            },
+            _ = pings.tick() => {
+                if heard.elapsed() > SILENCE_MAX {
+                    return Err(Broken);
+                }
+                wire.send(Message::Ping(axum::body::Bytes::new())).await?;
+            }
+        }
+    }
+}
+
+/// Writes a frame; a member's own new role comes with a token that is made now and kept nowhere.
+async fn write(
+    control: &Control,
+    wire: &mut Wire,
+    follower: &Follower,
+    app: &AppId,
+    id: &ConferenceId,
+    mut frame: Frame,
+) -> Result<(), Broken> {
+    if frame.is_own_role
+        && let Who::Member { member, epoch } = follower.who()
+    {
+        let claims = MemberClaims {
+            app: app.clone(),
+            conference: id.clone(),
+            member: member.clone(),
+            epoch: *epoch,
+            expires_at: expiry(clock::now(), MEMBER_TOKEN_TTL_SECS),
+        };
+        if let Some(token) = control.keys.mint_member_token(&claims) {
+            frame.value.insert("roleToken".to_owned(), token.into());
+        }
+    }
+    wire.tell(frame.value).await
+}
