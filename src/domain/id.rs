@@ -12,6 +12,8 @@ pub const USER_NAME_CHARS_MAX: usize = 128;
 pub const RTC_ID_BYTES_MAX: usize = 32;
 /// Longest id that the gateway makes itself; anything longer in a request is not one of ours.
 const OWN_ID_BYTES_MAX: usize = 64;
+/// What the names of guests begin with.
+const GUEST_PREFIX: &str = "guest-";
 /// What stands between the publisher's `rtcId` and its member id in a stream id.
 const STREAM_ID_SEPARATOR: &str = "__Of_";
 /// The letters of a generated id: lower case base 32 without padding, safe in a path, a query and a file name.
@@ -152,7 +154,12 @@ impl TicketId {
 impl UserName {
     /// The name of the `number`th guest of a conference.
     pub fn guest(number: u64) -> Self {
-        Self(format!("guest-{number}").into())
+        Self(format!("{GUEST_PREFIX}{number}").into())
+    }
+
+    /// Whether this is what a guest is called. A user of an app may be called so too.
+    pub fn is_guest(&self) -> bool {
+        self.0.starts_with(GUEST_PREFIX)
     }
 }
 

@@ -250,7 +250,7 @@ impl Conference {
         match &recorded.event {
             Event::ConferenceCreated(_) => {}
             Event::MemberJoined { member, user, role, nick_name, ext, guest_ticket } => {
-                self.guest_count += u64::from(guest_ticket.is_some());
+                self.guest_count += u64::from(guest_ticket.is_some() && user.is_guest());
                 self.talker_count += u32::from(role.may_publish());
                 self.users.insert(user.clone(), member.clone());
                 self.members.insert(
