@@ -14,8 +14,6 @@ VOLUME /data
 # RTMP, and HTTP for the API, events and FLV. The ops listener stays on the container's loopback.
 EXPOSE 1935 8080
 STOPSIGNAL SIGTERM
-# bash opens the socket itself: the image needs no HTTP client.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r status <&3 && [[ $status == *' 200 '* ]]"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=10s --retries=3 CMD ["tidegate", "healthcheck"]
 ENTRYPOINT ["tidegate"]
 CMD ["serve"]
