@@ -1,8 +1,9 @@
-//! How long after the answer of a kick the last byte still comes. A measurement, not a check: it asserts no time, and
-//! runs only when asked for. `docs/benchmarks.md` says how, and what was seen.
+//! How long after the answer of a kick the last byte still comes. A measurement, not a check: it asserts no time.
+//! `docs/benchmarks.md` says how to run it, and what was seen.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "test code")]
 
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -11,9 +12,8 @@ use support::{Gateway, Peer, flv};
 const KICKS: usize = 100;
 const VIEWERS: usize = 3;
 
-#[tokio::test]
-#[ignore = "a measurement: cargo test --release --test kick_figures -- --ignored --nocapture"]
-async fn answer_of_a_kick_to_the_last_byte() {
+#[tokio::main]
+async fn main() {
     let gateway = Gateway::start().await;
     let conference = gateway.app().await.conference().await;
     let (mut answers, mut viewers, mut publishers) = (Vec::new(), Vec::new(), Vec::new());
