@@ -1,4 +1,11 @@
 //! Tidegate: conferences, tickets and roles directly on RTMP and FLV.
+//!
+//! A conference is a fold over an ordered log of events ([`domain`]); [`conferences`] takes commands, decides, appends to the
+//! [`store`], applies and answers; [`events`] reads the log, and [`presence`] tells it what the gateway sees for itself.
+//! Media comes in through [`rtmp`], means something in [`media`] and fans out in [`hub`]. [`control`] is the HTTP door. [`app`]
+//! puts all of it together. The rest is the edge: settings, command line, data directory, sockets, clocks, telemetry.
+//!
+//! `ARCHITECTURE.md` holds the map, the rules between the modules and the invariants, each with the test that holds it.
 
 pub mod app;
 pub mod clock;
