@@ -52,6 +52,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Foreign crate, and the only places that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
+    ("utoipa", &["control", "events/schema.rs", "events/views.rs"]),
+    ("utoipa_axum", &["control"]),
     ("rml_rtmp", &["rtmp/handshake.rs"]),
     ("rusqlite", &["store/embedded"]),
     ("jsonwebtoken", &["domain/ticket.rs"]),

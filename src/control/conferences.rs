@@ -1,15 +1,17 @@
 //! Conferences: create, list, look at, end.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::{AppCaller, Creator, Insider, Runner};
 use super::body::{Json, Object, OwnData, Password, Query, json};
+use super::document::{BODY, CALLER, IN_CONFERENCE, INSIDER, QUERY, RUNNER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
@@ -20,6 +22,7 @@ use crate::domain::ticket::TicketClaims;
 use crate::domain::{
     AppId, Command, Conference, ConferenceId, Created, Limits, Reason, Refusal, Role, TicketId, UserName,
 };
+use crate::events::schema;
 use crate::events::views::{ConferenceView, Reader};
 
 /// Conferences on a page, where the request names no number.
@@ -31,36 +34,56 @@ const GENERATED_PASSWORD_CHARS: usize = 8;
 /// What a generated password is spelt in: no letter or digit that looks like another (0 and o, 1 and l).
 const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new()
-        .route(path::CONFERENCES, post(create).get(list))
-        .route(path::CONFERENCE, get(look).delete(end))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(look, end))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CreateConferenceRequest)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateRequest {
     #[serde(default)]
+    #[schema(value_type = schema::ConferenceType)]
     confr_type: ConferenceKind,
+    /// Where it is absent, one is made and told in the answer. Empty is none: then any user of the app may join.
+    #[schema(value_type = Option<schema::Password>)]
     password: Option<Password>,
+    /// Ask for a recording. `recording` of the conference says what happens.
     #[serde(default)]
     rec: bool,
+    /// Ask for a recording of all streams in one picture.
     #[serde(default)]
     rec_merge: bool,
+    #[schema(value_type = Option<LimitsRequest>)]
     limits: Option<Object<LimitsRequest>>,
+    /// The highest role that a password admits to. Where it is absent the type decides: 3, and 1 for LIVE.
+    #[schema(value_type = Option<schema::RoleNumber>)]
     mem_default_role: Option<Role>,
+    #[schema(value_type = Option<schema::AppData>)]
     metadata: Option<OwnData>,
+    /// False refuses clients that join as `miniProgram`. True where it is absent.
     support_wechat_mini_program: Option<bool>,
+    /// The creator, whose ticket the answer carries. A user token speaks for its own user.
+    #[schema(value_type = Option<schema::User>)]
     user: Option<UserName>,
 }
 
 /// Places that differ from the preset.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = LimitsChange)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct LimitsRequest {
+    /// Members of role TALKER and above, ADMINs included.
+    #[schema(maximum = 1000, example = 9)]
     max_talker_count: Option<u32>,
+    /// Declared streams that may carry video.
+    #[schema(maximum = 1000, example = 9)]
     max_video_count: Option<u32>,
+    /// Members of role AUDIENCE.
+    #[schema(maximum = 8000, example = 600)]
     max_audience_count: Option<u32>,
+    /// Declared streams of a desktop.
+    #[schema(maximum = 100, example = 2)]
     max_pub_desktop_count: Option<u32>,
 }
 
@@ -99,16 +122,42 @@ fn within(name: &str, asked: Option<u32>, ceiling: u32) -> Result<Option<u32>, R
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedConference)]
 struct CreateAnswer<'a> {
     #[serde(flatten)]
     conference: ConferenceView<'a>,
-    /// Empty where the conference has none.
+    /// Told here and never again; empty where the conference has none.
+    #[schema(example = "k7wq3mzx")]
     password: &'a str,
-    /// ADMIN, for the creator.
+    /// An ADMIN ticket for the creator.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJ0aWNrZXQifQ.c2ln")]
     ticket: &'a str,
 }
 
+refusals!(CreateRefusals: BODY, CALLER, &[Reason::NotAllowed]);
+
+/// Create a conference
+///
+/// For the app's backend, and for a user whose token says `can: ["create"]`. The answer carries the conference, its password and an ADMIN
+/// ticket for the creator: it joins with it, or runs the conference without joining.
+#[utoipa::path(
+    post,
+    path = path::CONFERENCES,
+    operation_id = "createConference",
+    tag = "Conferences",
+    request_body = CreateRequest,
+    responses(
+        (
+            status = 201,
+            description = "The new conference.",
+            body = CreateAnswer,
+            headers(("Location" = String, description = "The path of the conference.")),
+        ),
+        CreateRefusals,
+    ),
+    security(("appKey" = []), ("userToken" = [])),
+)]
 async fn create(
     State(control): State<Control>,
     creator: Creator,
@@ -191,20 +240,41 @@ fn creators_ticket(control: &Control, conference: &Conference) -> Answer<String>
     control.keys.mint_ticket(&claims).ok_or_else(unsigned)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// Conferences on the page; 50 where it is absent.
+    #[param(minimum = 1, maximum = 100, nullable = false)]
     limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(value_type = Option<String>, pattern = "^TS_[A-Za-z0-9_-]+$", max_length = 64, nullable = false)]
     cursor: Option<ConferenceId>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConferencePage)]
 #[serde(rename_all = "camelCase")]
 struct ListAnswer<'a> {
     conferences: Vec<ConferenceView<'a>>,
-    /// For the next page; absent on the last one.
+    /// For the next page; null on the last one.
+    #[schema(required, value_type = Option<schema::ConfrId>)]
     next_cursor: Option<&'a ConferenceId>,
 }
 
+refusals!(ListRefusals: QUERY, CALLER);
+
+/// List the conferences of the app
+///
+/// Those that go on, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = path::CONFERENCES,
+    operation_id = "listConferences",
+    tag = "Conferences",
+    params(ListQuery),
+    responses((status = 200, description = "A page of conferences.", body = ListAnswer), ListRefusals),
+    security(("appKey" = [])),
+)]
 async fn list(
     State(control): State<Control>,
     AppCaller(app): AppCaller,
@@ -224,6 +294,20 @@ async fn list(
     Ok(json(StatusCode::OK, &ListAnswer { conferences, next_cursor }))
 }
 
+refusals!(LookRefusals: INSIDER, IN_CONFERENCE);
+
+/// Look at a conference
+///
+/// For the app key and for members. A member does not see the audience of a LIVE conference, only how many there are.
+#[utoipa::path(
+    get,
+    path = path::CONFERENCE,
+    operation_id = "getConference",
+    tag = "Conferences",
+    params(InConference),
+    responses((status = 200, description = "The conference.", body = ConferenceView), LookRefusals),
+    security(("appKey" = []), ("memberToken" = [])),
+)]
 async fn look(
     State(control): State<Control>,
     caller: Insider,
@@ -236,6 +320,20 @@ async fn look(
     Ok(json(StatusCode::OK, &ConferenceView::new(&conference, caller.reader())))
 }
 
+refusals!(EndRefusals: RUNNER, IN_CONFERENCE);
+
+/// End a conference
+///
+/// Everyone is told `conferenceExit` with reason 11, and every media session closes. Afterwards the id answers 410 `conference_closed`.
+#[utoipa::path(
+    delete,
+    path = path::CONFERENCE,
+    operation_id = "endConference",
+    tag = "Conferences",
+    params(InConference),
+    responses((status = 204, description = "Ended."), EndRefusals),
+    security(("appKey" = []), ("memberToken" = []), ("ticket" = [])),
+)]
 async fn end(
     State(control): State<Control>,
     caller: Runner,

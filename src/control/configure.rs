@@ -1,39 +1,63 @@
 //! Changing the settings of a conference that goes on.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::patch;
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Json, Object, OwnData, Password, json};
 use super::conferences::{LimitsRequest, keep};
+use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, path};
 use crate::domain::conference::Actor;
 use crate::domain::password::PasswordHash;
 use crate::domain::{Command, Conference, Refusal, Role};
+use crate::events::schema;
 use crate::events::views::ConferenceView;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::CONFERENCE, patch(configure))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(configure))
 }
 
 /// What is absent or null stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeConferenceRequest)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConfigureRequest {
     /// Empty takes the password away.
+    #[schema(value_type = Option<schema::Password>)]
     password: Option<Password>,
     /// Places that are not named stay as they are. They may be fewer than are taken: nobody is removed.
+    #[schema(value_type = Option<LimitsRequest>)]
     limits: Option<Object<LimitsRequest>>,
+    /// The highest role that a password admits to.
+    #[schema(value_type = Option<schema::RoleNumber>)]
     mem_default_role: Option<Role>,
     /// Replaces the whole object.
+    #[schema(value_type = Option<schema::AppData>)]
     metadata: Option<OwnData>,
 }
 
+refusals!(ConfigureRefusals: BODY, INSIDER, IN_CONFERENCE);
+
+/// Change a conference
+///
+/// The app key or an ADMIN inside. Everyone is told `conferenceChanged`. Members that are inside stay, whatever is changed.
+#[utoipa::path(
+    patch,
+    path = path::CONFERENCE,
+    operation_id = "changeConference",
+    tag = "Conferences",
+    params(InConference),
+    request_body = ConfigureRequest,
+    responses((status = 200, description = "The conference as it is now.", body = ConferenceView), ConfigureRefusals),
+    security(("appKey" = []), ("memberToken" = [])),
+)]
 async fn configure(
     State(control): State<Control>,
     caller: Insider,

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Query, json};
+use super::document::{IN_CONFERENCE, INSIDER, QUERY, Unupgradable, refusals};
 use super::members::MEMBER_TOKEN_TTL_SECS;
 use super::place::InConference;
 use super::problem::Problem;
@@ -26,6 +28,8 @@ use crate::domain::event::ExitReason;
 use crate::domain::ticket::MemberClaims;
 use crate::domain::{AppId, ConferenceId, Reason, Refusal, Seq};
 use crate::events::feed::{Follower, Frame, Place, Who, head, snapshot};
+use crate::events::schema;
+use crate::events::views::{ConferenceView, MemberView, StreamView};
 
 /// Between two pings: well below what proxies and phone networks let a silent connection live.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -53,24 +57,96 @@ const DRAINING: u16 = 4503;
 /// The exit reason of who was not let in (contract, section Events).
 const FAILED: u8 = 4;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::EVENTS, get(events))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(events))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct EventsQuery {
+    /// Only what happened after this event. The feed begins with the missed events instead of a snapshot, as far as they are kept.
+    #[param(nullable = false)]
     after: Option<u64>,
+    /// Events on the page; 100 where it is absent. Means nothing to the feed.
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     limit: Option<usize>,
+    /// For the feed alone: the member token of a client that cannot set headers.
+    #[param(nullable = false)]
     access_token: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A page of past events, as far as the reader may see them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventPage)]
 #[serde(rename_all = "camelCase")]
 struct PageAnswer {
+    /// It can be empty and the page not be the last.
+    #[schema(value_type = Vec<EventView>)]
     events: Vec<Map<String, Value>>,
+    /// `after` for the next page. The page was the last where it is the conference's `seq`.
+    #[schema(value_type = schema::EventNumber)]
     next_after: u64,
 }
 
+/// One event. Which of the later fields there are depends on `type`.
+#[derive(ToSchema)]
+#[schema(as = Event, rename_all = "camelCase")]
+#[expect(dead_code, reason = "tells the document what a frame looks like")]
+struct EventView {
+    #[schema(value_type = schema::EventNumber)]
+    seq: u64,
+    /// The `seq` of the event before that this reader was told. Where it is not the one that it saw last, something is missing.
+    #[schema(value_type = schema::EventNumber)]
+    prev: u64,
+    #[schema(value_type = schema::ConfrId)]
+    confr_id: String,
+    #[schema(value_type = schema::Time)]
+    at: String,
+    /// `memberJoined`, `memberExited`, `memberChanged`, `streamAdded`, `streamRemoved`, `mediaChanged`, `roleChanged`, `conferenceChanged`,
+    /// `conferenceExit`; in the feed also `snapshot` and `serverDraining`. More types can come: pass over those that you do not know.
+    #[schema(rename = "type", example = "memberJoined")]
+    kind: String,
+    /// Of `memberJoined`, `memberExited`, `memberChanged`, `roleChanged`.
+    #[schema(nullable = false)]
+    member: Option<MemberView<'static>>,
+    /// Of `streamAdded`, `streamRemoved`, `mediaChanged`.
+    #[schema(nullable = false)]
+    stream: Option<StreamView<'static>>,
+    /// Of `conferenceChanged`.
+    #[schema(nullable = false)]
+    conference: Option<ConferenceView<'static>>,
+    /// Of `memberExited` and `conferenceExit` a number: 0 left, 1 no sign of life, 4 failed, 10 joined again elsewhere, 11 the conference
+    /// ended, 12 removed. Of `streamRemoved` a word.
+    #[schema(value_type = Option<Value>, nullable = false)]
+    reason: Option<Value>,
+}
+
+refusals!(EventsRefusals: QUERY, INSIDER, IN_CONFERENCE);
+
+/// Follow the events, or read past ones
+///
+/// **As a WebSocket** this is the live feed, one socket for each member; a newer one replaces the older. Each message is one `Event`. The
+/// first is a `snapshot` with `conference`, `members`, `streams` and the own `member`; with `after=SEQ` it is the missed events instead, or a
+/// snapshot where they are gone. The token comes as bearer, as `access_token`, or as the subprotocol `tidegate.<token>`. The gateway pings.
+///
+/// Close codes: 1000 after `conferenceExit`; 4008 too slow, resume with `after`; 4009 replaced by a newer socket; 4401 bad token; 4410 no
+/// longer a member (both are upgraded, told `conferenceExit` and closed, since browsers cannot read a refused upgrade); 4503 shutting down.
+///
+/// **As a plain GET** it is a page of past events. They are kept for 24 h or 10 000 events.
+#[utoipa::path(
+    get,
+    path = path::EVENTS,
+    operation_id = "followEvents",
+    tag = "Events",
+    params(InConference, EventsQuery),
+    responses(
+        (status = 101, description = "The feed, where the request asks for a WebSocket."),
+        (status = 200, description = "A page of past events.", body = PageAnswer),
+        EventsRefusals,
+        Unupgradable,
+    ),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
 async fn events(
     State(control): State<Control>,
     InConference(id): InConference,

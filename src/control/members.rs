@@ -1,14 +1,16 @@
 //! Members: joining and leaving.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, post};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::{Insider, Joiner, opens};
 use super::body::{NickName, OptionalJson, OwnData, Password, Query, json};
+use super::document::{BODY, IN_CONFERENCE, INSIDER, QUERY, refusals};
 use super::place::InConference;
 use super::urls::Origin;
 use super::{Answer, Control, expiry, path, random, unsigned};
@@ -17,6 +19,7 @@ use crate::domain::conference::{Admission, Join, Subject};
 use crate::domain::event::ExitReason;
 use crate::domain::ticket::{MemberClaims, TicketClaims};
 use crate::domain::{AppId, Command, ConferenceId, MemberId, Reason, Refusal, UserName};
+use crate::events::schema;
 use crate::events::views::{ConferenceView, MemberView, Reader};
 
 /// Life of a member token: thirty days, longer than any meeting. It dies with the membership long before.
@@ -26,18 +29,28 @@ const MINI_PROGRAM: &str = "miniProgram";
 /// Longest name of a client, in characters. Other names than the one above are taken and mean nothing yet.
 const CLIENT_CHARS_MAX: usize = 64;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::MEMBERS, post(join)).route(path::OWN_MEMBER, delete(leave))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(join)).routes(routes!(leave))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct JoinRequest {
+    /// What lets in, unless it is the bearer.
     ticket: Option<String>,
+    /// For a user token without a ticket.
+    #[schema(value_type = Option<schema::Password>)]
     password: Option<Password>,
+    /// What others see beside the user name.
+    #[schema(value_type = Option<String>, max_length = 128, example = "Anna")]
     nick_name: Option<NickName>,
+    #[schema(value_type = Option<schema::AppData>)]
     ext: Option<OwnData>,
+    /// Which kind of client joins. `miniProgram` is refused where the conference does not take mini programs.
+    #[schema(value_type = Option<String>, max_length = 64, example = "miniProgram")]
     client: Option<Client>,
+    /// For the app key: the user that joins.
+    #[schema(value_type = Option<schema::User>)]
     user: Option<UserName>,
 }
 
@@ -59,12 +72,18 @@ impl TryFrom<String> for Client {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Joined)]
 #[serde(rename_all = "camelCase")]
 struct JoinAnswer<'a> {
     confr: ConferenceView<'a>,
+    /// The new member.
     member: MemberView<'a>,
+    /// The member token, for `Authorization: Bearer` and for the feed. It dies with the membership.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJtZW1iZXIifQ.c2ln")]
     role_token: String,
+    /// The event feed, a WebSocket, without a token.
+    #[schema(example = "wss://gateway.example/v1/conferences/TS_bm6vezhq2kdr4wty/events")]
     events_url: String,
 }
 
@@ -74,6 +93,36 @@ struct Entry {
     reader: Reader,
 }
 
+refusals!(
+    JoinRefusals: BODY,
+    IN_CONFERENCE,
+    &[
+        Reason::Unauthenticated,
+        Reason::TicketInvalid,
+        Reason::TicketExpired,
+        Reason::WrongPassword,
+        Reason::ClientNotSupported,
+        Reason::MemberGone,
+        Reason::MembersFull,
+        Reason::TalkersFull,
+    ],
+);
+
+/// Join
+///
+/// With a ticket, as bearer or in the body; or with a user token and the password; or by the app key for a `user`. A ticket that names
+/// no user gives the name of the user token beside it, else `guest-<n>`. A user that is inside already is replaced by its new self, and
+/// the old one is told reason 10.
+#[utoipa::path(
+    post,
+    path = path::MEMBERS,
+    operation_id = "join",
+    tag = "Members",
+    params(InConference),
+    request_body = Option<JoinRequest>,
+    responses((status = 201, description = "The member is inside.", body = JoinAnswer), JoinRefusals),
+    security(("ticket" = []), ("userToken" = []), ("appKey" = []), ()),
+)]
 async fn join(
     State(control): State<Control>,
     joiner: Joiner,
@@ -168,11 +217,34 @@ fn by_ticket(
 }
 
 /// Whom the app key acts for.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ForUser {
+    /// For the app key: whom it acts for.
+    #[param(
+        value_type = Option<String>,
+        pattern = r"^[^/\x00-\x1f\x7f-\x9f]+$",
+        min_length = 1,
+        max_length = 128,
+        nullable = false
+    )]
     pub(super) user: Option<UserName>,
 }
 
+refusals!(LeaveRefusals: QUERY, INSIDER, IN_CONFERENCE);
+
+/// Leave
+///
+/// The others are told `memberExited` with reason 0; the member's streams and media end.
+#[utoipa::path(
+    delete,
+    path = path::OWN_MEMBER,
+    operation_id = "leave",
+    tag = "Members",
+    params(InConference, ForUser),
+    responses((status = 204, description = "Gone."), LeaveRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
 async fn leave(
     State(control): State<Control>,
     caller: Insider,

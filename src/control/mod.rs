@@ -4,11 +4,22 @@
 //! it decides, it asks of [`crate::conferences`]. Every handler takes its extractors in one order, and that order is
 //! the rule: **who calls** (401), **where** (404), **what** (400, 413, 422), and only then whether it exists and may be
 //! done. So nobody without a credential learns whether something exists.
+//!
+//! **A new route** is a handler under `#[utoipa::path(…)]`, registered by `OpenApiRouter::new().routes(routes!(handler))`
+//! and never by axum's own `route`, with its path in the table below. The doc comment's first line is the summary, the rest the
+//! description. `params(…)` lists the extractors of path and query, `responses(…)` the successes and one type made by
+//! `document::refusals!(NameRefusals: BODY, RUNNER, IN_CONFERENCE, &[Reason::…])`, which documents a status for each
+//! reason; `security(…)` names the credentials. Requests and answers derive `ToSchema`; fields of domain types name
+//! their stand-in of `events::schema` by `#[schema(value_type = …)]`. Then renew `docs/openapi.json` with
+//! `TIDEGATE_RENEW=1 cargo nextest run --lib golden`.
+
+#![allow(unused_qualifications, reason = "what utoipa generates qualifies names")]
 
 mod auth;
 mod body;
 mod conferences;
 mod configure;
+mod document;
 mod events;
 mod heartbeat;
 mod members;
@@ -34,6 +45,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
@@ -153,6 +165,7 @@ fn unsigned() -> Problem {
 
 /// The paths of the API, as routes and as labels of metrics.
 mod path {
+    pub(super) const OPENAPI: &str = "/openapi.json";
     pub(super) const USER_TOKENS: &str = "/v1/user-tokens";
     pub(super) const CONFERENCES: &str = "/v1/conferences";
     pub(super) const CONFERENCE: &str = "/v1/conferences/{confrId}";
@@ -170,7 +183,8 @@ mod path {
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
 
     /// Every path above.
-    pub(super) const ALL: [&str; 15] = [
+    pub(super) const ALL: &[&str] = &[
+        OPENAPI,
         USER_TOKENS,
         CONFERENCES,
         CONFERENCE,
@@ -189,12 +203,10 @@ mod path {
     ];
 }
 
-/// The main listener's routes.
-///
-/// A path is registered by the file of its resource; two files may give methods to one path. CORS for browsers, rate
-/// limits and request idempotency belong into the layers here, outside of the handlers.
-pub fn router(control: Control) -> Router {
-    Router::new()
+/// The API: routes and their part of the document. A path is registered by the file of its resource; two files may give
+/// methods to one path.
+fn api() -> OpenApiRouter<Control> {
+    OpenApiRouter::with_openapi(document::frame())
         .merge(user_tokens::routes())
         .merge(conferences::routes())
         .merge(configure::routes())
@@ -207,6 +219,13 @@ pub fn router(control: Control) -> Router {
         .merge(subscriptions::routes())
         .merge(moderation::routes())
         .merge(sessions::routes())
+        .merge(document::routes())
+}
+
+/// The main listener's routes. CORS for browsers, rate limits and request idempotency belong into the layers here, outside
+/// of the handlers.
+pub fn router(control: Control) -> Router {
+    Router::from(api())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(control.clone(), observe::observe))

@@ -1,48 +1,74 @@
 //! Running a conference: kick and roles.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Runner;
 use super::body::{Json, json};
+use super::document::{BODY, IN_CONFERENCE, RUNNER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, path};
 use crate::domain::event::ExitReason;
 use crate::domain::{Command, Event, Reason, Recorded, Refusal, Role, UserName};
+use crate::events::schema;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::KICK, post(kick)).route(path::ROLES, post(set_roles))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(kick)).routes(routes!(set_roles))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct KickRequest {
+    /// Users, inside or not.
+    #[schema(value_type = Vec<schema::User>, min_items = 1, max_items = 300)]
     member_names: Vec<UserName>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct KickAnswer<'a> {
     /// Those who were inside.
+    #[schema(value_type = Vec<schema::User>)]
     kicked: Vec<&'a UserName>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RolesRequest {
+    /// Users, inside or not.
+    #[schema(value_type = Vec<schema::User>, min_items = 1, max_items = 300)]
     member_names: Vec<UserName>,
+    #[schema(value_type = schema::RoleNumber)]
     role: Role,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RolesAnswer<'a> {
     /// Those who are inside.
+    #[schema(value_type = Vec<schema::User>)]
     changed: Vec<&'a UserName>,
 }
 
+refusals!(KickRefusals: BODY, RUNNER, IN_CONFERENCE);
+
+/// Remove members
+///
+/// Their media stops at once, and so does their token. Every ticket that was issued to them before, and the password, are refused
+/// `member_gone` until the app key or an ADMIN issues a new ticket. A user that is not inside is barred all the same.
+#[utoipa::path(
+    post,
+    path = path::KICK,
+    operation_id = "kick",
+    tag = "Moderation",
+    params(InConference),
+    request_body = KickRequest,
+    responses((status = 200, description = "Who was removed.", body = KickAnswer), KickRefusals),
+    security(("appKey" = []), ("memberToken" = []), ("ticket" = [])),
+)]
 async fn kick(
     State(control): State<Control>,
     caller: Runner,
@@ -55,6 +81,22 @@ async fn kick(
     Ok(json(StatusCode::OK, &KickAnswer { kicked: kicked(&done.events) }))
 }
 
+refusals!(RolesRefusals: BODY, RUNNER, IN_CONFERENCE, &[Reason::TalkersFull, Reason::MembersFull]);
+
+/// Change roles
+///
+/// The role counts at once: an AUDIENCE member stops publishing. It stays over a rejoin, which never gives a higher role than the one
+/// last granted here. Each member is told `roleChanged` with a fresh `roleToken`; the old one stays valid.
+#[utoipa::path(
+    post,
+    path = path::ROLES,
+    operation_id = "setRoles",
+    tag = "Moderation",
+    params(InConference),
+    request_body = RolesRequest,
+    responses((status = 200, description = "Whose role was changed.", body = RolesAnswer), RolesRefusals),
+    security(("appKey" = []), ("memberToken" = []), ("ticket" = [])),
+)]
 async fn set_roles(
     State(control): State<Control>,
     caller: Runner,

@@ -56,7 +56,7 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
 
 /// The path as it stands in the code.
 fn template(matched: &MatchedPath) -> &'static str {
-    path::ALL.into_iter().find(|path| *path == matched.as_str()).unwrap_or(NO_ROUTE)
+    path::ALL.iter().copied().find(|path| *path == matched.as_str()).unwrap_or(NO_ROUTE)
 }
 
 /// A method that nobody defined has a name that a client made up.

@@ -2,12 +2,15 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use super::conference_not_found;
 use super::problem::Problem;
 use super::sessions::no_such_session;
 use crate::domain::conference::Stream;
 use crate::domain::{Conference, ConferenceId, Reason, Refusal, StreamId};
+use crate::events::schema;
 use crate::hub::SessionId;
 
 /// `{confrId}` of the path. What can be no id is not found, as an id that nobody has.
@@ -53,6 +56,35 @@ impl<S: Send + Sync> FromRequestParts<S> for AtSession {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let number = parameter(parts, state, "sessionId").await.and_then(|text| text.parse().ok());
         number.map(|number| Self(SessionId(number))).ok_or_else(|| no_such_session().into())
+    }
+}
+
+fn documented<T: PartialSchema>(name: &str, about: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .description(Some(about))
+        .schema(Some(T::schema()))
+        .build()
+}
+
+impl IntoParams for InConference {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<schema::ConfrId>("confrId", "The conference.")]
+    }
+}
+
+impl IntoParams for AtStream {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = InConference::into_params(place);
+        parameters.push(documented::<schema::StreamName>("streamId", "The stream."));
+        parameters
+    }
+}
+
+impl IntoParams for AtSession {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<u64>("sessionId", "The session, as the list of sessions names it.")]
     }
 }
 

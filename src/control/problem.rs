@@ -32,6 +32,7 @@ pub(super) struct Problem {
     reason: Option<Reason>,
 }
 
+/// As `Problem` of the API's document has it.
 #[derive(Serialize)]
 struct ProblemView<'a> {
     #[serde(rename = "type")]
@@ -73,9 +74,47 @@ impl Problem {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What is refused, in a few words.
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The stable word.
+    pub(super) fn word(&self) -> &'static str {
+        self.word
+    }
+
+    /// Why; `None` for a fault of the gateway.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// The number that emedia clients know.
+    pub(super) fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// Whether the answer says when to try again.
+    pub(super) fn says_when_to_retry(&self) -> bool {
+        self.retry_after.is_some()
+    }
+
+    /// The document that the answer carries.
+    pub(super) fn body(&self) -> Vec<u8> {
+        let view = ProblemView {
+            kind: format!("urn:tidegate:refusal:{}", self.word),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            reason: self.word,
+        };
+        // Strings and numbers: there is nothing in it that JSON could not hold.
+        serde_json::to_vec(&view).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -146,17 +185,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
-        let view = ProblemView {
-            kind: format!("urn:tidegate:refusal:{}", self.word),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-            reason: self.word,
-        };
-        // Strings and numbers: there is nothing in it that JSON could not hold.
-        let body = serde_json::to_vec(&view).unwrap_or_default();
-        let mut response = (self.status, headers, body).into_response();
+        let mut response = (self.status, headers, self.body()).into_response();
         if let Some(reason) = self.reason {
             response.extensions_mut().insert(reason);
         }

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, get};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::AppCaller;
 use super::body::{Query, json};
+use super::document::{CALLER, IN_CONFERENCE, QUERY, refusals};
 use super::place::AtSession;
 use super::{Answer, Control, path};
 use crate::domain::{AppId, ConferenceId, MemberId, Reason, Refusal, StreamId, UserName};
+use crate::events::schema;
 use crate::events::views::rfc3339;
 use crate::hub::{CloseReason, Session, SessionId};
 
@@ -26,40 +29,63 @@ const SCAN_MAX: usize = 1000;
 /// Scans for one page. Where so many sessions in a row are other apps', the page ends early and its cursor goes on.
 const SCANS_PER_PAGE_MAX: usize = 20;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::SESSIONS, get(list)).route(path::SESSION, delete(close))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(close))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 struct ListQuery {
+    /// Only the sessions of this conference.
+    #[param(value_type = Option<String>, pattern = "^TS_[A-Za-z0-9_-]+$", max_length = 64, nullable = false)]
     confr_id: Option<ConferenceId>,
+    /// Sessions on the page; 50 where it is absent.
+    #[param(minimum = 1, maximum = 500, nullable = false)]
     limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    #[param(nullable = false)]
     cursor: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionPage)]
 #[serde(rename_all = "camelCase")]
 struct ListAnswer<'a> {
     /// In the order in which they began. Those that are being closed are left out.
     sessions: Vec<SessionView<'a>>,
     /// For the next page; null on the last one. A page can hold fewer than asked for and not be the last.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A media connection.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 #[serde(rename_all = "camelCase")]
 struct SessionView<'a> {
     /// Counted anew when the gateway starts.
+    #[schema(example = "42")]
     id: String,
+    #[schema(value_type = schema::ConfrId)]
     confr_id: &'a ConferenceId,
+    #[schema(value_type = schema::MemId)]
     mem_id: &'a MemberId,
+    /// Null where the member has just left.
+    #[schema(required, value_type = Option<schema::User>)]
     user: Option<UserName>,
+    #[schema(value_type = schema::StreamName)]
     stream_id: &'a StreamId,
+    /// `publish` or `play`
+    #[schema(example = "play")]
     direction: &'static str,
+    /// `rtmp`, `flv` and others to come.
+    #[schema(example = "rtmp")]
     protocol: &'static str,
     /// Address and port that the connection came from.
+    #[schema(example = "203.0.113.7:50123")]
     peer: String,
+    #[schema(value_type = schema::Time)]
     since: String,
     packets: u64,
     bytes: u64,
@@ -89,6 +115,20 @@ impl<'a> SessionView<'a> {
     }
 }
 
+refusals!(ListRefusals: QUERY, CALLER, IN_CONFERENCE);
+
+/// List media sessions
+///
+/// Who publishes and who plays in the app's conferences now, in the order in which the connections began.
+#[utoipa::path(
+    get,
+    path = path::SESSIONS,
+    operation_id = "listSessions",
+    tag = "Sessions",
+    params(ListQuery),
+    responses((status = 200, description = "A page of sessions.", body = ListAnswer), ListRefusals),
+    security(("appKey" = [])),
+)]
 async fn list(
     State(control): State<Control>,
     AppCaller(app): AppCaller,
@@ -109,8 +149,21 @@ async fn list(
     Ok(json(StatusCode::OK, &ListAnswer { sessions, next_cursor }))
 }
 
+refusals!(CloseRefusals: CALLER, &[Reason::NotFound]);
+
+/// Close a media session
+///
 /// Closes the connection at once. That takes no right away: the URL stays good for as long as it was, and a client may
 /// connect again with it. To keep somebody out there are kick, a lower role, and the deletion of the stream.
+#[utoipa::path(
+    delete,
+    path = path::SESSION,
+    operation_id = "closeSession",
+    tag = "Sessions",
+    params(AtSession),
+    responses((status = 204, description = "Closed."), CloseRefusals),
+    security(("appKey" = [])),
+)]
 async fn close(
     State(control): State<Control>,
     AppCaller(app): AppCaller,

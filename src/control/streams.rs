@@ -1,14 +1,16 @@
 //! Streams: pubStream and taking a stream back.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, post};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Flag, Json, Query, json};
+use super::document::{BODY, IN_CONFERENCE, INSIDER, QUERY, refusals};
 use super::members::ForUser;
 use super::place::{AtStream, InConference};
 use super::urls::Origin;
@@ -20,41 +22,80 @@ use crate::domain::media_url::{MediaGrant, Profile};
 use crate::domain::{
     Command, Conference, Direction, MediaRight, Reason, Refusal, RtcId, StreamId, Timestamp, UserName,
 };
+use crate::events::schema;
 use crate::events::views::{StreamView, rfc3339};
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::STREAMS, post(publish)).route(path::STREAM, delete(undeclare))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(publish)).routes(routes!(undeclare))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PublishRequest {
+    #[schema(value_type = schema::RtcName)]
     rtc_id: RtcId,
     #[serde(default, rename = "type")]
+    #[schema(value_type = schema::StreamType)]
     kind: StreamKind,
+    /// With `1` the stream takes no place for video.
     #[serde(default)]
+    #[schema(value_type = schema::OffFlag)]
     voff: Flag,
     #[serde(default)]
+    #[schema(value_type = schema::OffFlag)]
     aoff: Flag,
+    /// For the app key: whom it acts for.
+    #[schema(value_type = Option<schema::User>)]
     user: Option<UserName>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PublishUrl)]
 #[serde(rename_all = "camelCase")]
 struct PublishAnswer<'a> {
     stream: StreamView<'a>,
     data: PublishData,
+    /// Until when the URL lets in. Who publishes then goes on publishing.
+    #[schema(value_type = schema::Time)]
     expires_at: String,
 }
 
-#[derive(Serialize)]
+/// Where to publish to.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PublishData {
+    /// For live-pusher and ffmpeg.
+    #[schema(example = "rtmp://gateway.example/live/RTC1__Of_MS_k3xw5rjbq6ahn2ud?t=AQID")]
     rtmp: String,
+    /// The same in two parts, for OBS: the server
+    #[schema(example = "rtmp://gateway.example/live")]
     rtmp_server: String,
+    /// and the stream key.
+    #[schema(example = "RTC1__Of_MS_k3xw5rjbq6ahn2ud?t=AQID")]
     rtmp_key: String,
 }
 
+refusals!(
+    PublishRefusals: BODY,
+    INSIDER,
+    IN_CONFERENCE,
+    &[Reason::StreamNotFound, Reason::VideosFull, Reason::DesktopsFull],
+);
+
+/// Declare a stream and get its publish URL (pubStream)
+///
+/// For a TALKER or ADMIN. The stream stays declared until it is deleted or its owner leaves, is removed or may no longer publish. Asking
+/// again with the same `rtcId` answers the same stream with a fresh URL. The others are told `streamAdded` when media really flows.
+#[utoipa::path(
+    post,
+    path = path::STREAMS,
+    operation_id = "publishStream",
+    tag = "Streams",
+    params(InConference, ForUser),
+    request_body = PublishRequest,
+    responses((status = 201, description = "The stream and its URL.", body = PublishAnswer), PublishRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
 async fn publish(
     State(control): State<Control>,
     caller: Insider,
@@ -90,6 +131,20 @@ async fn publish(
     Ok(json(StatusCode::CREATED, &answer))
 }
 
+refusals!(UndeclareRefusals: QUERY, INSIDER, IN_CONFERENCE, &[Reason::StreamNotFound]);
+
+/// Delete a stream
+///
+/// Its owner, an ADMIN or the app. Its publisher and its viewers are cut off at once, and all its URLs are refused.
+#[utoipa::path(
+    delete,
+    path = path::STREAM,
+    operation_id = "deleteStream",
+    tag = "Streams",
+    params(AtStream, ForUser),
+    responses((status = 204, description = "Deleted."), UndeclareRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
 async fn undeclare(
     State(control): State<Control>,
     caller: Insider,

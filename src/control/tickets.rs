@@ -1,46 +1,80 @@
 //! Tickets for one conference.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::{Issuer, Runner};
 use super::body::{OptionalJson, Password, json};
+use super::document::{BODY, IN_CONFERENCE, RUNNER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::password::PasswordHash;
 use crate::domain::ticket::{TicketClaims, UserClaims};
 use crate::domain::{Command, Conference, ConferenceId, Reason, Refusal, Role, Seq, TicketId, UserName};
+use crate::events::schema;
 use crate::events::views::rfc3339;
 
 /// Longest life of a ticket: thirty days. What shall open longer is better issued again.
 const TICKET_TTL_SECS_MAX: u64 = 30 * 24 * 3600;
 
-pub(super) fn routes() -> Router<Control> {
-    Router::new().route(path::TICKETS, post(issue))
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(issue))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TicketRequest)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct IssueRequest {
+    /// Who may come with it. Without a user whoever holds it comes, as a guest or as its own user.
+    #[schema(value_type = Option<schema::User>)]
     user: Option<UserName>,
+    /// The highest role that it gives; `memDefaultRole` where it is absent.
+    #[schema(value_type = Option<schema::RoleNumber>)]
     role: Option<Role>,
+    /// For a user token.
+    #[schema(value_type = Option<schema::Password>)]
     password: Option<Password>,
+    /// How long it opens; a day where it is absent.
+    #[schema(minimum = 1, maximum = 2_592_000, example = 86_400)]
     ttl_seconds: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
 #[serde(rename_all = "camelCase")]
 struct IssueAnswer {
+    /// For the join, as often as it is needed until it expires.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJ0eXAiOiJ0aWNrZXQifQ.c2ln")]
     ticket: String,
+    /// The role that it gives now, which can be less than was asked for.
+    #[schema(value_type = schema::RoleNumber)]
     role: Role,
+    #[schema(value_type = schema::Time)]
     expires_at: String,
 }
 
+refusals!(IssueRefusals: BODY, RUNNER, IN_CONFERENCE, &[Reason::WrongPassword]);
+
+/// Issue a ticket
+///
+/// The app key, an ADMIN or an ADMIN ticket issue tickets for anyone, and so readmit a user that was kicked. A user token with the
+/// password gets one for its own user.
+#[utoipa::path(
+    post,
+    path = path::TICKETS,
+    operation_id = "issueTicket",
+    tag = "Tickets",
+    params(InConference),
+    request_body = Option<IssueRequest>,
+    responses((status = 200, description = "The ticket.", body = IssueAnswer), IssueRefusals),
+    security(("appKey" = []), ("memberToken" = []), ("ticket" = []), ("userToken" = [])),
+)]
 async fn issue(
     State(control): State<Control>,
     caller: Issuer,

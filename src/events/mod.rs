@@ -4,6 +4,7 @@
 
 pub mod feed;
 pub mod revoker;
+pub mod schema;
 pub mod views;
 
 pub use feed::Feed;

@@ -4,12 +4,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
 use crate::domain::conference::{ConferenceKind, Member, Stream};
 use crate::domain::event::{AudioFormat, StreamKind, VideoFormat};
 use crate::domain::{
     AppId, Conference, ConferenceId, Limits, MemberId, Role, RtcId, StreamId, Timestamp, UserName,
 };
+use crate::events::schema;
 
 /// What happens with a recording that was asked for: this gateway makes none.
 const RECORDING: &str = "unavailable";
@@ -31,65 +33,166 @@ impl Reader {
     }
 }
 
-/// `conference` of the contract.
-#[derive(Serialize)]
+/// A conference: its settings, who is inside and what may be watched.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Conference)]
 #[serde(rename_all = "camelCase")]
 pub struct ConferenceView<'a> {
+    #[schema(value_type = schema::ConfrId)]
     confr_id: &'a ConferenceId,
+    /// The same as `confrId`.
+    #[schema(value_type = schema::ConfrId)]
     id: &'a ConferenceId,
     #[serde(rename = "type")]
+    #[schema(value_type = schema::ConferenceType)]
     kind: ConferenceKind,
+    /// The name of the room that this conference was created for; null where it was created without one.
+    #[schema(required)]
     room_name: Option<&'a str>,
+    /// Whether a recording was asked for. `recording` says what happens.
     rec: bool,
+    /// Whether a recording of all streams in one picture was asked for.
     rec_merge: bool,
+    /// What happens with a recording that was asked for: this gateway makes none.
+    #[schema(example = "unavailable")]
     recording: &'static str,
+    /// Whether clients that join as `miniProgram` are let in.
     support_wechat_mini_program: bool,
+    #[schema(value_type = LimitsView)]
     limits: Limits,
+    /// The highest role that a password admits to.
+    #[schema(value_type = schema::RoleNumber)]
     mem_default_role: Role,
+    #[schema(value_type = schema::AppData)]
     metadata: &'a Map<String, Value>,
+    #[schema(value_type = schema::Time)]
     created_at: String,
+    /// The number of the newest event in it. The feed goes on from here by `after`.
+    #[schema(value_type = schema::EventNumber)]
     seq: u64,
+    /// Who is inside, in the order in which they joined. A member does not see the audience of a LIVE conference here.
     members: Vec<MemberView<'a>>,
+    /// How many members of role AUDIENCE are inside.
     audience_count: u32,
+    /// The declared streams, in the order in which they were declared.
     streams: Vec<StreamView<'a>>,
 }
 
-/// `member` of the contract.
-#[derive(Serialize)]
+/// How many of each a conference takes.
+#[derive(ToSchema)]
+#[schema(as = Limits, rename_all = "camelCase")]
+#[expect(dead_code, reason = "tells the document what `Limits` looks like")]
+struct LimitsView {
+    /// Members of role TALKER and above, ADMINs included.
+    #[schema(example = 9)]
+    max_talker_count: u32,
+    /// Declared streams that may carry video.
+    #[schema(example = 9)]
+    max_video_count: u32,
+    /// Members of role AUDIENCE.
+    #[schema(example = 600)]
+    max_audience_count: u32,
+    /// Declared streams of a desktop.
+    #[schema(example = 2)]
+    max_pub_desktop_count: u32,
+}
+
+/// One stay of a user in a conference.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberView<'a> {
+    #[schema(value_type = schema::MemId)]
     id: &'a MemberId,
+    /// The user's name. Kick, roles and mute name members by it.
+    #[schema(value_type = schema::User)]
     name: &'a UserName,
+    /// What others see beside the name.
+    #[schema(required, max_length = 128)]
     nick_name: Option<&'a str>,
+    /// `<appId>#<name>`
+    #[schema(example = "a7xk2mvq3nrw5tbz#yss000")]
     global_name: String,
+    #[schema(value_type = schema::RoleNumber)]
     role: Role,
+    #[schema(value_type = schema::AppData)]
     ext: &'a Map<String, Value>,
     muted: MutedView,
+    #[schema(value_type = schema::Time)]
     joined_at: String,
 }
 
-/// What an ADMIN took from a member.
-#[derive(Serialize, Default)]
+/// What an ADMIN or the app took from a member; only they give it back.
+#[derive(Serialize, Default, ToSchema)]
+#[schema(as = Muted)]
 struct MutedView {
     audio: bool,
     video: bool,
 }
 
-/// `stream` of the contract.
-#[derive(Serialize)]
+/// A declared stream of a member.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stream)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamView<'a> {
+    #[schema(value_type = schema::StreamName)]
     id: &'a StreamId,
+    #[schema(value_type = schema::RtcName)]
     rtc_id: &'a RtcId,
+    /// The member that publishes it.
+    #[schema(value_type = schema::MemId)]
     mem_id: &'a MemberId,
+    #[schema(required)]
     owner: Option<MemberView<'a>>,
     #[serde(rename = "type")]
+    #[schema(value_type = schema::StreamType)]
     kind: StreamKind,
+    /// Whether the owner says that its video is off.
+    #[schema(value_type = schema::OffFlag)]
     voff: u8,
+    /// Whether the owner says that its audio is off.
+    #[schema(value_type = schema::OffFlag)]
     aoff: u8,
+    /// Whether media flows now. A stream that is declared and not live can be asked for; playing it waits.
     live: bool,
+    /// What the publisher sends; null until it is known.
+    #[schema(required, value_type = Option<VideoView>)]
     video: Option<&'a VideoFormat>,
+    /// What the publisher sends; null until it is known.
+    #[schema(required, value_type = Option<AudioView>)]
     audio: Option<&'a AudioFormat>,
+}
+
+/// What is known of a stream's pictures.
+#[derive(ToSchema)]
+#[schema(as = Video)]
+#[expect(dead_code, reason = "tells the document what `VideoFormat` looks like")]
+struct VideoView {
+    /// `h264`, `h265`, `av1`, `vp9`, or the number or FourCC of another.
+    #[schema(example = "h264")]
+    codec: String,
+    /// In pixels; absent where the stream did not tell.
+    #[schema(nullable = false, example = 360)]
+    width: Option<u32>,
+    /// In pixels; absent where the stream did not tell.
+    #[schema(nullable = false, example = 640)]
+    height: Option<u32>,
+}
+
+/// What is known of a stream's sound.
+#[derive(ToSchema)]
+#[schema(as = Audio, rename_all = "camelCase")]
+#[expect(dead_code, reason = "tells the document what `AudioFormat` looks like")]
+struct AudioView {
+    /// `aac`, `mp3`, `opus`, or the number or FourCC of another.
+    #[schema(example = "aac")]
+    codec: String,
+    /// Samples per second; absent where the stream did not tell.
+    #[schema(nullable = false, example = 48000)]
+    sample_rate: Option<u32>,
+    /// Absent where the stream did not tell.
+    #[schema(nullable = false, example = 1)]
+    channels: Option<u8>,
 }
 
 impl<'a> ConferenceView<'a> {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod credentials;
+mod document;
 mod media;
 mod members;
 mod patch;
