@@ -66,7 +66,8 @@ impl House {
         let member = MemberId::from_random(random_bits());
         let admission = Admission::App { user: user(name) };
         let ext = serde_json::Map::new();
-        let join = Join { member: member.clone(), admission, nick_name: None, ext, mini_program: false };
+        let join =
+            Join { member: member.clone(), admission, nick_name: None, ext, mini_program: false, role: None };
         let done =
             self.conferences.execute(&self.conference, Command::Join(Box::new(join)), clock::now()).await;
         done.unwrap();

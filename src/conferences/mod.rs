@@ -6,7 +6,9 @@
 //! answered, every [`Watcher`] is told: whoever revokes rights has done so when the answer arrives.
 
 pub mod apps;
+mod creation;
 pub mod keys;
+pub mod named;
 pub mod passwords;
 mod room;
 mod rooms;
@@ -66,25 +68,18 @@ impl Conferences {
                 }
             }
         }
+        named::sweep(&shared).await?;
         Ok(Arc::new(Self { shared }))
     }
 
     /// Creates a conference; answered when durable. Goes on if the caller does not wait for it.
     pub async fn create(&self, created: Created, now: Timestamp) -> Result<Arc<Conference>, Refusal> {
         let shared = Arc::clone(&self.shared);
-        let creation = self.shared.tasks.spawn(async move {
-            let (conference, first) = Conference::create(created, now);
-            let record = Record { events: vec![first] };
-            let appended = shared.store.append(conference.id(), Revision::START, &record).await;
-            shared.note_append(&appended);
-            let revision = appended.map_err(|error| refuse_append(conference.id(), &error))?;
-            let room = Room::new(conference, revision);
-            let durable = room.durable();
-            shared.tell_watchers(&durable, &record.events);
-            shared.rooms.enter(room);
-            Ok(durable)
-        });
-        creation.await.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
+        let creation =
+            self.shared.tasks.spawn(async move { creation::create(&shared, created, None, now).await });
+        let made = creation.await;
+        made.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
+            .map(|done| done.conference)
     }
 
     /// Decides `command` and answers when its events, and all that they follow from, are durable and the watchers

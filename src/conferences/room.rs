@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::creation::InMaking;
+use super::named::{self, Turns};
 use super::rooms::Rooms;
 use super::{Done, Watcher, refuse_append, snapshot_of, store_unavailable};
 use crate::domain::conference::decide;
@@ -36,6 +38,10 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) rooms: Rooms,
     pub(super) tasks: TaskTracker,
+    pub(super) in_making: InMaking,
+    /// One conference at a time is taken over from the log.
+    pub(super) adopting: tokio::sync::Mutex<()>,
+    pub(super) turns: Turns,
     watchers: Vec<Arc<dyn Watcher>>,
     /// When and why an append did not succeed, until one does.
     trouble: Mutex<Option<(Instant, String)>>,
@@ -47,6 +53,9 @@ impl Shared {
             store,
             rooms: Rooms::default(),
             tasks: TaskTracker::new(),
+            in_making: InMaking::default(),
+            adopting: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
             watchers,
             trouble: Mutex::default(),
         }
@@ -243,6 +252,10 @@ impl Room {
         };
         if durable.is_ended() {
             shared.rooms.leave(&durable);
+            if durable.settings.has_name() {
+                let (store, durable) = (Arc::clone(&shared.store), Arc::clone(&durable));
+                shared.tasks.spawn(async move { named::release(&*store, &durable.settings).await });
+            }
         }
         shared.tell_watchers(&durable, &record.events);
         for waiting in batch {
@@ -337,7 +350,7 @@ fn event_bytes(recorded: &Recorded) -> usize {
     }
 }
 
-async fn read_after(
+pub(super) async fn read_after(
     store: &dyn Store,
     id: &crate::domain::ConferenceId,
     mut after: Revision,

@@ -32,7 +32,14 @@ fn join(number: usize) -> Command {
     bits[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     let admission = Admission::App { user: user(number) };
     let member = MemberId::from_random(bits);
-    Command::Join(Box::new(Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false }))
+    Command::Join(Box::new(Join {
+        member,
+        admission,
+        nick_name: None,
+        ext: Map::new(),
+        mini_program: false,
+        role: None,
+    }))
 }
 
 fn kick(number: usize) -> Command {

@@ -75,16 +75,16 @@ struct CreateRequest {
 pub(super) struct LimitsRequest {
     /// Members of role TALKER and above, ADMINs included.
     #[schema(maximum = 1000, example = 9)]
-    max_talker_count: Option<u32>,
+    pub(super) max_talker_count: Option<u32>,
     /// Declared streams that may carry video.
     #[schema(maximum = 1000, example = 9)]
-    max_video_count: Option<u32>,
+    pub(super) max_video_count: Option<u32>,
     /// Members of role AUDIENCE.
     #[schema(maximum = 8000, example = 600)]
-    max_audience_count: Option<u32>,
+    pub(super) max_audience_count: Option<u32>,
     /// Declared streams of a desktop.
     #[schema(maximum = 100, example = 2)]
-    max_pub_desktop_count: Option<u32>,
+    pub(super) max_pub_desktop_count: Option<u32>,
 }
 
 impl LimitsRequest {
@@ -95,7 +95,18 @@ impl LimitsRequest {
 
     /// The places that are named, if a conference may have as many.
     pub(super) fn change(&self) -> Result<LimitsChange, Refusal> {
+        self.change_under("limits")
+    }
+
+    /// The same, of an object that the body calls `place`.
+    pub(super) fn change_under(&self, place: &str) -> Result<LimitsChange, Refusal> {
         let ceiling = Limits::CEILING;
+        let within = |name: &str, asked: Option<u32>, ceiling: u32| match asked {
+            Some(asked) if asked > ceiling => {
+                Err(Reason::InvalidRequest.because(format!("{place}.{name}: 0 to {ceiling}")))
+            }
+            asked => Ok(asked),
+        };
         Ok(LimitsChange {
             max_talker_count: within("maxTalkerCount", self.max_talker_count, ceiling.max_talker_count)?,
             max_video_count: within("maxVideoCount", self.max_video_count, ceiling.max_video_count)?,
@@ -110,15 +121,6 @@ impl LimitsRequest {
                 ceiling.max_pub_desktop_count,
             )?,
         })
-    }
-}
-
-fn within(name: &str, asked: Option<u32>, ceiling: u32) -> Result<Option<u32>, Refusal> {
-    match asked {
-        Some(asked) if asked > ceiling => {
-            Err(Reason::InvalidRequest.because(format!("limits.{name}: 0 to {ceiling}")))
-        }
-        asked => Ok(asked),
     }
 }
 
@@ -184,6 +186,7 @@ async fn create(
         support_wechat_mini_program: request.support_wechat_mini_program.unwrap_or(true),
         metadata: request.metadata.unwrap_or_default().0,
         creator,
+        room_name: None,
     };
     let conference = control.conferences.create(created, clock::now()).await?;
     let ticket = creators_ticket(&control, &conference)?;

@@ -15,6 +15,7 @@ use super::place::InConference;
 use super::urls::Origin;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
+use crate::conferences::Done;
 use crate::domain::conference::{Admission, Join, Subject};
 use crate::domain::event::ExitReason;
 use crate::domain::ticket::{MemberClaims, TicketClaims};
@@ -57,8 +58,8 @@ struct JoinRequest {
 /// Which kind of client joins.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Client {
-    mini_program: bool,
+pub(super) struct Client {
+    pub(super) mini_program: bool,
 }
 
 impl TryFrom<String> for Client {
@@ -75,7 +76,7 @@ impl TryFrom<String> for Client {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Joined)]
 #[serde(rename_all = "camelCase")]
-struct JoinAnswer<'a> {
+pub(super) struct JoinAnswer<'a> {
     confr: ConferenceView<'a>,
     /// The new member.
     member: MemberView<'a>,
@@ -85,6 +86,9 @@ struct JoinAnswer<'a> {
     /// The event feed, a WebSocket, without a token.
     #[schema(example = "wss://gateway.example/v1/conferences/TS_bm6vezhq2kdr4wty/events")]
     events_url: String,
+    /// Whether this join made the room. Stands in the answer of a join by name only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_creator: Option<bool>,
 }
 
 /// What opens the door, and who looks at the answer.
@@ -139,27 +143,44 @@ async fn join(
         nick_name: request.nick_name.map(|nick| nick.0),
         ext: request.ext.unwrap_or_default().0,
         mini_program: request.client.is_some_and(|client| client.mini_program),
+        role: None,
     };
     let done = control.execute("join", &id, Command::Join(Box::new(join))).await?;
-    let conference = &*done.conference;
-    // The answer may be of a moment after the join: whoever was removed in between is told so.
-    let joined = conference.members.get(&member).ok_or_else(|| {
-        Reason::MemberGone.because("this member was removed or replaced as soon as it had joined")
-    })?;
-    let claims = MemberClaims {
-        app: conference.settings.app.clone(),
-        conference: id.clone(),
-        member,
-        epoch: joined.epoch,
-        expires_at: expiry(clock::now(), MEMBER_TOKEN_TTL_SECS),
-    };
-    let answer = JoinAnswer {
-        confr: ConferenceView::new(conference, reader),
-        member: MemberView::new(&conference.settings.app, joined),
-        role_token: control.keys.mint_member_token(&claims).ok_or_else(unsigned)?,
-        events_url: origin.events(&id),
-    };
-    Ok(json(StatusCode::CREATED, &answer))
+    Joined { done: &done, member: &member, reader, is_creator: None }.answer(&control, &origin)
+}
+
+/// A join that is to be answered.
+pub(super) struct Joined<'a> {
+    pub(super) done: &'a Done,
+    pub(super) member: &'a MemberId,
+    pub(super) reader: Reader,
+    /// Whether the join made the conference, where it could have.
+    pub(super) is_creator: Option<bool>,
+}
+
+impl Joined<'_> {
+    pub(super) fn answer(self, control: &Control, origin: &Origin) -> Answer<Response> {
+        let conference = &*self.done.conference;
+        // The answer may be of a moment after the join: whoever was removed in between is told so.
+        let joined = conference.members.get(self.member).ok_or_else(|| {
+            Reason::MemberGone.because("this member was removed or replaced as soon as it had joined")
+        })?;
+        let claims = MemberClaims {
+            app: conference.settings.app.clone(),
+            conference: conference.id().clone(),
+            member: self.member.clone(),
+            epoch: joined.epoch,
+            expires_at: expiry(clock::now(), MEMBER_TOKEN_TTL_SECS),
+        };
+        let answer = JoinAnswer {
+            confr: ConferenceView::new(conference, self.reader),
+            member: MemberView::new(&conference.settings.app, joined),
+            role_token: control.keys.mint_member_token(&claims).ok_or_else(unsigned)?,
+            events_url: origin.events(conference.id()),
+            is_creator: self.is_creator,
+        };
+        Ok(json(StatusCode::CREATED, &answer))
+    }
 }
 
 /// What the caller shows, checked as far as it can be without the conference's state. A ticket decides wherever one is

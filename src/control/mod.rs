@@ -29,6 +29,7 @@ pub mod ops;
 mod place;
 mod problem;
 mod profile;
+mod rooms;
 pub mod server;
 mod sessions;
 mod streams;
@@ -40,6 +41,7 @@ pub mod urls;
 mod user_tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::Method;
@@ -134,13 +136,17 @@ impl Control {
     ) -> Result<Done, Refusal> {
         let started = Instant::now();
         let done = self.conferences.execute(id, command, clock::now()).await;
-        let outcome = match &done {
-            Ok(_) => "done",
-            Err(refusal) if refusal.reason == Reason::StoreUnavailable => "failed",
-            Err(_) => "refused",
-        };
-        self.metrics.command_finished(kind, outcome, started.elapsed());
+        self.count(kind, done.as_ref().err(), started.elapsed());
         done
+    }
+
+    fn count(&self, kind: &'static str, refusal: Option<&Refusal>, took: Duration) {
+        let outcome = match refusal {
+            None => "done",
+            Some(refusal) if refusal.reason == Reason::StoreUnavailable => "failed",
+            Some(_) => "refused",
+        };
+        self.metrics.command_finished(kind, outcome, took);
     }
 }
 
@@ -179,6 +185,7 @@ mod path {
     pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
     pub(super) const STREAM: &str = "/v1/conferences/{confrId}/streams/{streamId}";
     pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
+    pub(super) const ROOM_MEMBERS: &str = "/v1/rooms/{roomName}/members";
     pub(super) const SESSIONS: &str = "/v1/sessions";
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
 
@@ -198,6 +205,7 @@ mod path {
         STREAMS,
         STREAM,
         SUBSCRIPTIONS,
+        ROOM_MEMBERS,
         SESSIONS,
         SESSION,
     ];
@@ -213,6 +221,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(tickets::routes())
         .merge(members::routes())
         .merge(profile::routes())
+        .merge(rooms::routes())
         .merge(heartbeat::routes())
         .merge(events::routes())
         .merge(streams::routes())

@@ -9,7 +9,7 @@ use super::conference_not_found;
 use super::problem::Problem;
 use super::sessions::no_such_session;
 use crate::domain::conference::Stream;
-use crate::domain::{Conference, ConferenceId, Reason, Refusal, StreamId};
+use crate::domain::{Conference, ConferenceId, Reason, Refusal, RoomName, StreamId};
 use crate::events::schema;
 use crate::hub::SessionId;
 
@@ -22,6 +22,9 @@ pub(super) struct AtStream {
     /// `None` where the text can be no stream's id: not found, once the conference is.
     stream: Option<StreamId>,
 }
+
+/// `{roomName}` of the path, or why it can be no room's.
+pub(super) struct InRoom(pub(super) Result<RoomName, Refusal>);
 
 /// `{sessionId}` of the path. What can be no number of a session is not found.
 pub(super) struct AtSession(pub(super) SessionId);
@@ -37,6 +40,16 @@ impl<S: Send + Sync> FromRequestParts<S> for InConference {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id = parameter(parts, state, "confrId").await.and_then(|text| ConferenceId::parse(&text).ok());
         id.map(Self).ok_or_else(|| conference_not_found().into())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = parameter(parts, state, "roomName").await.unwrap_or_default();
+        let name = RoomName::parse(&name);
+        Ok(Self(name.map_err(|error| Reason::InvalidRequest.because(format!("roomName: {error}")))))
     }
 }
 
@@ -79,6 +92,12 @@ impl IntoParams for AtStream {
         let mut parameters = InConference::into_params(place);
         parameters.push(documented::<schema::StreamName>("streamId", "The stream."));
         parameters
+    }
+}
+
+impl IntoParams for InRoom {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<schema::Room>("roomName", "The room. It need not exist yet.")]
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest user name, in characters (contract, section Objects).
-pub const USER_NAME_CHARS_MAX: usize = 128;
+pub const NAME_CHARS_MAX: usize = 128;
 /// Longest `rtcId`, in bytes (contract, section Objects).
 pub const RTC_ID_BYTES_MAX: usize = 32;
 /// Longest id that the gateway makes itself; anything longer in a request is not one of ours.
@@ -29,6 +29,13 @@ pub struct InvalidId {
 
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// Whether people may call something so: any script, nothing that breaks a line or a path.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().count() <= NAME_CHARS_MAX
+        && !text.chars().any(|c| c.is_control() || c == '/')
 }
 
 fn prefixed(text: &str, prefix: &str) -> bool {
@@ -111,12 +118,11 @@ text_id!(
 );
 text_id!(
     /// A user of an app, as its backend names them.
-    UserName, "a user name", "is 1 to 128 characters without control characters or '/'",
-    |text| {
-        !text.is_empty()
-            && text.chars().count() <= USER_NAME_CHARS_MAX
-            && !text.chars().any(|c| c.is_control() || c == '/')
-    }
+    UserName, "a user name", "is 1 to 128 characters without control characters or '/'", is_name
+);
+text_id!(
+    /// The name of a room in its app: whoever joins that name meets in one conference.
+    RoomName, "a room name", "is 1 to 128 characters without control characters or '/'", is_name
 );
 text_id!(
     /// `<rtcId>__Of_<memberId>`: the name of a stream in the API and in media URLs.

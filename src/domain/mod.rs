@@ -16,7 +16,7 @@ pub mod ticket;
 
 pub use conference::{Command, Conference, Created};
 pub use event::{Event, Record, Recorded};
-pub use id::{AppId, ConferenceId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+pub use id::{AppId, ConferenceId, MemberId, RoomName, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 pub use limits::Limits;
 pub use media_url::{Direction, MediaRight};
 pub use refusal::{Reason, Refusal};

@@ -80,6 +80,16 @@ stand_in!(
     .max_length(Some(128))
 );
 stand_in!(
+    Room,
+    id(
+        "The name of a room in its app: 1 to 128 characters without control characters or `/`.",
+        r"^[^/\x00-\x1f\x7f-\x9f]+$",
+        "daily"
+    )
+    .min_length(Some(1))
+    .max_length(Some(128))
+);
+stand_in!(
     RoleNumber,
     number(
         "The role of a member. `7` ADMIN publishes, watches and runs the conference; `3` TALKER publishes and watches; \

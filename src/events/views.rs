@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::domain::conference::{ConferenceKind, Member, Stream};
 use crate::domain::event::{AudioFormat, StreamKind, VideoFormat};
 use crate::domain::{
-    AppId, Conference, ConferenceId, Limits, MemberId, Role, RtcId, StreamId, Timestamp, UserName,
+    AppId, Conference, ConferenceId, Limits, MemberId, Role, RoomName, RtcId, StreamId, Timestamp, UserName,
 };
 use crate::events::schema;
 
@@ -208,7 +208,7 @@ impl<'a> ConferenceView<'a> {
             confr_id: &settings.id,
             id: &settings.id,
             kind: settings.kind,
-            room_name: None,
+            room_name: settings.room_name.as_ref().map(RoomName::as_str),
             rec: settings.rec,
             rec_merge: settings.rec_merge,
             recording: RECORDING,
@@ -291,6 +291,7 @@ mod tests {
             support_wechat_mini_program: true,
             metadata: Map::new(),
             creator: None,
+            room_name: None,
         };
         let (mut conference, _) = Conference::create(created, AT);
         // Ids run against the order of joining.

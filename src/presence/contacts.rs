@@ -291,7 +291,8 @@ mod tests {
         async fn join(&self, number: u8) -> Seq {
             let admission = Admission::App { user: UserName::parse(&format!("u{number}")).unwrap() };
             let member = MemberId::from_random([number; 10]);
-            let join = Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false };
+            let join =
+                Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false, role: None };
             let command = Command::Join(Box::new(join));
             self.conferences.execute(&self.conference, command, Timestamp(0)).await.unwrap().seq
         }

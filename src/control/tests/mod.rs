@@ -6,6 +6,7 @@ mod document;
 mod media;
 mod members;
 mod patch;
+mod rooms;
 mod sessions;
 
 use std::sync::Arc;

@@ -71,6 +71,8 @@ pub struct Join {
     pub ext: Map<String, Value>,
     /// The client is a WeChat mini program.
     pub mini_program: bool,
+    /// The role that is asked for. Lowers what the admission gives, never raises it.
+    pub role: Option<Role>,
 }
 
 /// A command. Its answer is the events that [`super::decide`] makes of it.

@@ -155,6 +155,7 @@ impl Conference {
                 .because("this conference was created with supportWechatMiniProgram false"));
         }
         let Admitted { user, role } = self.admit(&join.admission)?;
+        let role = join.role.map_or(role, |asked| asked.min(role));
         let guest_ticket = match &join.admission {
             // Whoever came with it could come back as a guest.
             Admission::Ticket { ticket, .. } if ticket.user.is_none() => Some(ticket.id.clone()),

@@ -24,7 +24,9 @@ use standing::Standings;
 
 use super::coded::coded;
 use super::event::{Event, MediaFormat, Recorded, StreamKind};
-use super::id::{AppId, ConferenceId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+use super::id::{
+    AppId, ConferenceId, MemberId, RoomName, RtcId, Seq, StreamId, TicketId, Timestamp, UserName,
+};
 use super::limits::Limits;
 use super::password::PasswordHash;
 use super::role::Role;
@@ -97,6 +99,9 @@ pub struct Created {
     /// Who asked for it, if a user did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<UserName>,
+    /// The name of the room that it is, where it was made by joining a name. Its creator is ADMIN at every join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_name: Option<RoomName>,
 }
 
 impl Created {
@@ -114,7 +119,13 @@ impl Created {
             support_wechat_mini_program: true,
             metadata: Map::new(),
             creator: None,
+            room_name: None,
         }
+    }
+
+    /// Whether it was made under a name, which is free again when it ends.
+    pub fn has_name(&self) -> bool {
+        self.room_name.is_some()
     }
 }
 

@@ -141,7 +141,14 @@ impl Conference {
     pub(super) fn admit_vouched(&self, user: &UserName) -> Admitted {
         let standing = self.standings.users.get(user);
         let granted = standing.and_then(|standing| standing.granted).unwrap_or(Role::Admin);
-        Admitted { user: Some(user.clone()), role: self.settings.mem_default_role.min(granted) }
+        Admitted { user: Some(user.clone()), role: self.ceiling(user).min(granted) }
+    }
+
+    /// The highest role that `user` joins with by its name. A room has no ticket that would let its creator back in
+    /// as ADMIN, so the name does.
+    fn ceiling(&self, user: &UserName) -> Role {
+        let made_the_room = self.settings.room_name.is_some() && self.settings.creator.as_ref() == Some(user);
+        if made_the_room { Role::Admin } else { self.settings.mem_default_role }
     }
 
     /// Whether that user was kicked and nobody has issued a new ticket since.

@@ -79,8 +79,14 @@ impl Room {
 
     fn join_with(&mut self, admission: Admission) -> Result<MemberId, Refusal> {
         let member = MemberId::from_random(self.random());
-        let join =
-            Join { member: member.clone(), admission, nick_name: None, ext: Map::new(), mini_program: false };
+        let join = Join {
+            member: member.clone(),
+            admission,
+            nick_name: None,
+            ext: Map::new(),
+            mini_program: false,
+            role: None,
+        };
         self.run(&Command::Join(Box::new(join)))?;
         Ok(member)
     }
@@ -435,7 +441,7 @@ fn a_conference_made_without_mini_programs_refuses_them() {
     room.conference.settings.support_wechat_mini_program = false;
     let admission = Admission::App { user: user("a") };
     let member = MemberId::from_random(room.random());
-    let join = Join { member, admission, nick_name: None, ext: Map::new(), mini_program: true };
+    let join = Join { member, admission, nick_name: None, ext: Map::new(), mini_program: true, role: None };
     assert_eq!(reason(room.run(&Command::Join(Box::new(join)))), Reason::ClientNotSupported);
 }
 
@@ -588,7 +594,14 @@ impl Room {
         let join = |room: &mut Self, admission| {
             let member = MemberId::from_random(room.random());
             let ext = Map::new();
-            Command::Join(Box::new(Join { member, admission, nick_name: None, ext, mini_program: false }))
+            Command::Join(Box::new(Join {
+                member,
+                admission,
+                nick_name: None,
+                ext,
+                mini_program: false,
+                role: None,
+            }))
         };
         match step {
             Step::Join { name: number, role, stale } => {

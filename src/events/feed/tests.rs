@@ -18,6 +18,7 @@ fn live() -> Conference {
         support_wechat_mini_program: true,
         metadata: Map::new(),
         creator: None,
+        room_name: None,
     };
     Conference::create(created, Timestamp(0)).0
 }
