@@ -14,7 +14,7 @@ use super::document::{BODY, IN_CONFERENCE, RUNNER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, path};
 use crate::domain::event::ExitReason;
-use crate::domain::{Command, Event, Reason, Recorded, Refusal, Role, UserName};
+use crate::domain::{Command, Conference, Event, Reason, Recorded, Refusal, Role, UserName};
 use crate::events::schema;
 
 pub(super) fn routes() -> OpenApiRouter<Control> {
@@ -107,12 +107,7 @@ async fn set_roles(
     let by = control.actor(caller, &id).await?;
     let command = Command::SetRoles { by, users: request.member_names, role: request.role };
     let done = control.execute("roles", &id, command).await?;
-    let changed = done.events.iter().filter_map(|recorded| match &recorded.event {
-        Event::RoleChanged { user, .. } => Some(user),
-        _ => None,
-    });
-    let changed = changed.filter(|user| done.conference.member_of(user).is_some()).collect();
-    Ok(json(StatusCode::OK, &RolesAnswer { changed }))
+    Ok(json(StatusCode::OK, &RolesAnswer { changed: changed(&done.events, &done.conference) }))
 }
 
 fn named(names: &[UserName]) -> Result<(), Refusal> {
@@ -120,6 +115,18 @@ fn named(names: &[UserName]) -> Result<(), Refusal> {
         return Err(Reason::InvalidRequest.because("memberNames: at least one name is needed"));
     }
     Ok(())
+}
+
+/// Whose stay the roles of `events` changed. `conference` may stand at a later moment, when somebody has joined whose role
+/// was only noted for later.
+fn changed<'a>(events: &'a [Recorded], conference: &Conference) -> Vec<&'a UserName> {
+    let changed = events.iter().filter_map(|recorded| match &recorded.event {
+        Event::RoleChanged { user, .. } => {
+            conference.member_of(user).filter(|member| member.epoch < recorded.seq).map(|_| user)
+        }
+        _ => None,
+    });
+    changed.collect()
 }
 
 /// Whose decision to leave was not their own: the exit of a kicked member follows the kick of its user, and the exit
@@ -135,4 +142,34 @@ fn kicked(events: &[Recorded]) -> Vec<&UserName> {
         }
     }
     kicked
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::domain::conference::ConferenceKind;
+    use crate::domain::{AppId, ConferenceId, Created, MemberId, Timestamp};
+
+    #[test]
+    fn who_joins_behind_a_change_of_roles_is_not_changed_by_it() {
+        let user = |name: &str| UserName::parse(name).unwrap();
+        let joined = |name: &str| Event::MemberJoined {
+            member: MemberId::parse(&format!("MS_{name}")).unwrap(),
+            user: user(name),
+            role: Role::Talker,
+            nick_name: None,
+            ext: Map::new(),
+            guest_ticket: None,
+        };
+        let role = |name| Event::RoleChanged { user: user(name), guest_ticket: None, role: Role::Audience };
+        let id = ConferenceId::parse("TS_a").unwrap();
+        let created = Created::new(id, AppId::parse("app1").unwrap(), ConferenceKind::Communication);
+        let (mut conference, _) = Conference::create(created, Timestamp(0));
+        conference.record(joined("anna"), Timestamp(0));
+        let events = ["anna", "boris"].map(|name| conference.record(role(name), Timestamp(0)));
+        conference.record(joined("boris"), Timestamp(0));
+        assert_eq!(changed(&events, &conference), [&user("anna")]);
+    }
 }
