@@ -1,5 +1,7 @@
 //! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -8,24 +10,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::conferences::Conferences;
-use crate::conferences::apps::{Apps, AppsError};
+use crate::conferences::apps::{self, Apps, AppsError, KeyFile};
 use crate::conferences::keys::{MasterKeyError, stored_token_keys};
 use crate::conferences::passwords::Passwords;
 use crate::config::Config;
+use crate::control::admin::AdminDeps;
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
 use crate::control::server::{self, Admit, Place, ServeOptions};
 use crate::control::urls::Endpoints;
 use crate::control::{self, Control, ControlDeps, Heartbeats};
-use crate::data_dir::{self, DataDir, DataDirError};
+use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
-use crate::domain::{ConferenceId, MemberId, Seq};
+use crate::domain::{AppId, ConferenceId, MemberId, Seq};
 use crate::entropy::{self, EntropyError};
 use crate::events::{Feed, Revoker};
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
+use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
+use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Protocol, Readings};
 
@@ -73,6 +78,8 @@ pub struct App {
     ops: TaskTracker,
     conferences: Arc<Conferences>,
     store: Arc<EmbeddedStore>,
+    /// Gone from the data directory before that is unlocked.
+    _control_socket: Option<SocketFile>,
     /// Unlocks the data directory when all else has stopped.
     _data_dir: DataDir,
 }
@@ -93,13 +100,14 @@ impl App {
         let listening =
             Listening { rtmp: listeners.rtmp.first, http: listeners.http.first, ops: listeners.ops.first };
 
-        let app_key = data_dir.app_key()?;
         let store = Arc::new(EmbeddedStore::open(data_dir.path())?);
+        let app_key = first_app_key(&data_dir, &store).await?;
         let keys = match &config.master_key_file {
             Some(file) => TokenKeys::derive(&data_dir::read_master_key(file)?),
             None => stored_token_keys(&*store, entropy::bytes()?).await?,
         };
-        let apps = Arc::new(Apps::open(&*store, &app_key.app, app_key.secret.expose()).await?);
+        let apps = Apps::open(store.clone(), &app_key.app, app_key.secret.expose()).await?;
+        let apps = Arc::new(apps.with_key_file(Arc::new(KeyFileIn(data_dir.path().to_owned()))));
 
         let hub = Hub::new(hub_settings(&config));
         let known_conferences = Arc::new(OnceLock::new());
@@ -146,6 +154,13 @@ impl App {
         for socket in listeners.rtmp.listeners {
             doors.spawn(listener::listen(socket, Arc::clone(&gateway), doors.clone()));
         }
+        let admin = AdminDeps { conferences: Arc::clone(&conferences), apps: Arc::clone(&apps), listening };
+        let control_socket = control_socket(data_dir.path()).map(|socket| {
+            let router = control::admin::router(admin);
+            let grace = Duration::from_millis(config.drain_ms);
+            doors.spawn(control::admin::serve(socket.listener, router, grace, draining.clone()));
+            socket.file
+        });
         let control = Control::new(ControlDeps {
             conferences: Arc::clone(&conferences),
             sessions: sessions.clone(),
@@ -194,6 +209,7 @@ impl App {
             ops,
             conferences,
             store,
+            _control_socket: control_socket,
             _data_dir: data_dir,
         })
     }
@@ -237,6 +253,37 @@ fn bind(config: &Config) -> Result<Listeners, ListenError> {
         http: bind("http_listen", &config.http_listen)?,
         ops: bind("ops_listen", &config.ops_listen)?,
     })
+}
+
+/// The control socket; without one the gateway serves all but the commands of operators.
+fn control_socket(data_dir: &Path) -> Option<LocalSocket> {
+    let bound = local_socket::bind(data_dir);
+    let told = |error: &io::Error| {
+        let file = data_dir.join(local_socket::FILE_NAME);
+        tracing::warn!(
+            %error, file = %file.display(),
+            "no control socket: commands such as `tidegate app list` do not reach this gateway; \
+             a data directory on a local disk can hold one"
+        );
+    };
+    bound.inspect_err(told).ok()
+}
+
+/// The first app's key: that of the key file, or else that of the store, or else a new one.
+async fn first_app_key(data_dir: &DataDir, store: &EmbeddedStore) -> Result<AppKey, StartError> {
+    let kept = apps::first_key(store).await?;
+    let kept = kept.map(|(app, secret)| AppKey { app, secret: Secret::new(secret) });
+    Ok(data_dir.app_key(kept)?)
+}
+
+/// The key file of a data directory.
+struct KeyFileIn(PathBuf);
+
+impl KeyFile for KeyFileIn {
+    fn keep(&self, app: &AppId, secret: &str) -> io::Result<()> {
+        let key = AppKey { app: app.clone(), secret: Secret::new(secret.to_owned()) };
+        data_dir::write_app_key(&self.0, &key)
+    }
 }
 
 impl Present for Feed {

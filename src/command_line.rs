@@ -1,11 +1,19 @@
 //! The command line: what can be asked, and the help that teaches it.
 
+mod operator;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::listen::{Listening, reachable};
+pub use operator::{
+    ApiArguments, AppAddArguments, AppCommand, AppLimitsArguments, AppListArguments, AppRemoveArguments,
+    AppRotateArguments, BackupArguments, Ceiling, ConferenceCommand, ConferenceShowArguments,
+    ConferencesArguments, DataDirArguments, EndArguments, EventsArguments, KickArguments, OperatorCommand,
+    RestoreArguments, SessionsArguments, TokenArguments,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +22,8 @@ Examples:
   tidegate serve --print-config > tidegate.toml
   tidegate serve --config tidegate.toml --check
   tidegate key show                           the app key that your backend needs
+  tidegate conferences                        what goes on in the running gateway
+  tidegate backup /backup/tidegate.db         while it runs
 
 Every setting is a key of the file and an environment variable (TIDEGATE_ and the upper-case
 key); the environment is stronger.";
@@ -70,6 +80,9 @@ pub enum Command {
     /// Ask the running gateway whether it is ready: exit code 0 if so, else 1.
     #[command(after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(HealthcheckArguments),
+    /// What operators ask for.
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
 /// What `serve` takes.
@@ -97,9 +110,9 @@ pub enum KeyCommand {
 /// What `key show` takes.
 #[derive(Debug, Args)]
 pub struct KeyShowArguments {
-    /// The TOML file that the gateway uses, where its data directory is set there.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub data_dir: DataDirArguments,
 }
 
 /// What `healthcheck` takes.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -14,13 +14,15 @@ use crate::secret::Secret;
 /// The file whose lock says that a server is running. It stays when the server ends; only the lock counts.
 const LOCK_FILE: &str = "lock";
 /// The file with the first app's key.
-const APP_KEY_FILE: &str = "app.key";
+pub const APP_KEY_FILE: &str = "app.key";
 /// Where the key is written before it gets its name, so that no half of it is ever read.
 const APP_KEY_DRAFT: &str = "app.key.new";
 /// Only the server's own user may enter.
 const DIRECTORY_MODE: u32 = 0o700;
 /// Only the server's own user may read.
 const SECRET_FILE_MODE: u32 = 0o600;
+/// The right to write, of the group and of everybody else.
+const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Key files are short; a longer one is not a key file.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 /// Shortest master key: 256 bits when the bytes are random.
@@ -41,6 +43,17 @@ pub enum DataDirError {
         path: PathBuf,
         /// What the system says.
         error: io::Error,
+    },
+    /// Something else stands in its place.
+    #[error(
+        "the data directory {} cannot be used: {} is a file and no folder; move it away, or set TIDEGATE_DATA_DIR to a \
+         folder", data_dir.display(), file.display()
+    )]
+    NotAFolder {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// What is in its place, or in that of a folder above it.
+        file: PathBuf,
     },
     /// Somebody holds the lock.
     #[error(
@@ -79,13 +92,20 @@ pub enum DataDirError {
         /// What the system says.
         error: io::Error,
     },
-    /// A key file that holds something else.
-    #[error("the key file {} does not hold {what}; restore it from a backup or remove it to have a new one made", path.display())]
+    /// The key file of the data directory holds something else.
+    #[error(
+        "the key file {} does not hold <appId>.<secret>; remove it and start the gateway, which writes the key of its \
+         store anew", path.display()
+    )]
     KeyMalformed {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
+    },
+    /// A key file of the operator's own holds something else.
+    #[error("{} does not hold <appId>.<secret>; `tidegate key show` and `tidegate app add` print one", path.display())]
+    NoKeyInFile {
+        /// The file.
+        path: PathBuf,
     },
     /// A master key that protects nothing.
     #[error(
@@ -115,7 +135,8 @@ impl AppKey {
         Secret::new(format!("{}.{}", self.app, self.secret.expose()))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Takes `<appId>.<secret>`; white space at its end is no part.
+    pub fn parse(text: &str) -> Option<Self> {
         let (app, secret) = text.trim_end().split_once('.')?;
         let is_secret = secret.len() >= APP_SECRET_CHARS_MIN
             && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -140,6 +161,9 @@ impl DataDir {
     /// Makes the folder where it is absent, and claims it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unwritable = |path: &Path, error| DataDirError::Unwritable { path: path.to_owned(), error };
+        if let Some(file) = file_in_the_way(path) {
+            return Err(DataDirError::NotAFolder { data_dir: path.to_owned(), file });
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(DIRECTORY_MODE)
@@ -165,12 +189,13 @@ impl DataDir {
         &self.path
     }
 
-    /// The key of the first app, made now where there is none yet. It is on disk when this returns.
-    pub fn app_key(&self) -> Result<AppKey, DataDirError> {
+    /// The key of the first app. Where the file is absent it is written now: with the key that the store `kept`, so that
+    /// a lost file costs nothing, or with a new one. It is on disk when this returns.
+    pub fn app_key(&self, kept: Option<AppKey>) -> Result<AppKey, DataDirError> {
         match read_app_key(&self.path) {
             Err(DataDirError::NoAppKey { .. }) => {
-                let key = AppKey::generate()?;
-                self.keep_app_key(&key).map_err(|error| DataDirError::Unwritable {
+                let key = kept.map_or_else(AppKey::generate, Ok)?;
+                write_app_key(&self.path, &key).map_err(|error| DataDirError::Unwritable {
                     path: self.path.join(APP_KEY_FILE),
                     error,
                 })?;
@@ -179,21 +204,22 @@ impl DataDir {
             other => other,
         }
     }
+}
 
-    fn keep_app_key(&self, key: &AppKey) -> io::Result<()> {
-        let draft = self.path.join(APP_KEY_DRAFT);
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_FILE_MODE).open(&draft)?;
-        file.write_all(key.bearer().expose().as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&draft, self.path.join(APP_KEY_FILE))?;
-        // The new name is durable only once the folder is.
-        File::open(&self.path)?.sync_all()
+/// Replaces the app key in the data directory `path`, whole or not at all. It is on disk when this returns.
+pub fn write_app_key(path: &Path, key: &AppKey) -> io::Result<()> {
+    let draft = path.join(APP_KEY_DRAFT);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_FILE_MODE).open(&draft)?;
+    file.write_all(key.bearer().expose().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&draft, path.join(APP_KEY_FILE))?;
+    // The new name is durable only once the folder is.
+    File::open(path)?.sync_all()
 }
 
 /// The app key in the data directory `path`. Takes no lock, so that it works beside a running server.
@@ -205,10 +231,18 @@ pub fn read_app_key(path: &Path) -> Result<AppKey, DataDirError> {
         }
         read => read.map_err(|error| DataDirError::KeyUnreadable { path: file.clone(), error })?,
     };
-    std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(AppKey::parse)
-        .ok_or(DataDirError::KeyMalformed { path: file, what: "<appId>.<secret>" })
+    parse_key(&bytes).ok_or(DataDirError::KeyMalformed { path: file })
+}
+
+/// An app key in a file of the operator's own.
+pub fn read_key(file: &Path) -> Result<AppKey, DataDirError> {
+    let bytes =
+        read_key_file(file).map_err(|error| DataDirError::KeyUnreadable { path: file.to_owned(), error })?;
+    parse_key(&bytes).ok_or_else(|| DataDirError::NoKeyInFile { path: file.to_owned() })
+}
+
+fn parse_key(bytes: &[u8]) -> Option<AppKey> {
+    std::str::from_utf8(bytes).ok().and_then(AppKey::parse)
 }
 
 /// The master key in the file at `path`: 32 to 4096 bytes of any kind. Of a text, white space at its end is no part.
@@ -233,17 +267,38 @@ pub fn check(path: &Path) -> Result<(), DataDirError> {
     for folder in absolute.ancestors() {
         match fs::metadata(folder) {
             Ok(found) if !found.is_dir() => {
-                return Err(unwritable(folder, io::ErrorKind::NotADirectory.into()));
+                return Err(DataDirError::NotAFolder { data_dir: path.to_owned(), file: folder.to_owned() });
             }
             Ok(found) if found.permissions().readonly() => {
                 return Err(unwritable(folder, io::ErrorKind::PermissionDenied.into()));
             }
             Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Below a file everything is "not a directory"; the next round finds the file.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             Err(error) => return Err(unwritable(folder, error)),
         }
     }
     Ok(())
+}
+
+/// The nearest thing on the way to `path` that exists, where that is no folder.
+fn file_in_the_way(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let found =
+        absolute.ancestors().find_map(|on_the_way| Some((on_the_way, fs::metadata(on_the_way).ok()?)));
+    found.filter(|(_, found)| !found.is_dir()).map(|(file, _)| file.to_owned())
+}
+
+/// A sentence about rights that are wider than they should be; `None` where all is well, or nothing is there yet.
+pub fn wide_rights(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?.permissions().mode() & 0o777;
+    (mode & OTHERS_MAY_WRITE != 0).then(|| {
+        format!(
+            "others may write to the data directory {} (mode {mode:03o}), and could replace the store and the keys; \
+             take that right away with `chmod 700`",
+            path.display()
+        )
+    })
 }
 
 fn read_key_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -254,8 +309,6 @@ fn read_key_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -266,8 +319,8 @@ mod tests {
     fn a_first_start_makes_a_key_that_stays() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("some/data");
-        let key = DataDir::open(&path).unwrap().app_key().unwrap();
-        assert_eq!(DataDir::open(&path).unwrap().app_key().unwrap(), key);
+        let key = DataDir::open(&path).unwrap().app_key(None).unwrap();
+        assert_eq!(DataDir::open(&path).unwrap().app_key(None).unwrap(), key);
         assert_eq!(read_app_key(&path).unwrap(), key);
         assert_eq!(key.bearer().expose(), fs::read_to_string(path.join("app.key")).unwrap().trim_end());
         assert_eq!((mode(&path), mode(&path.join("app.key"))), (0o700, 0o600));
@@ -279,14 +332,39 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         fs::write(data.path().join(APP_KEY_DRAFT), "half").unwrap();
         fs::set_permissions(data.path().join(APP_KEY_DRAFT), fs::Permissions::from_mode(0o644)).unwrap();
-        DataDir::open(data.path()).unwrap().app_key().unwrap();
+        DataDir::open(data.path()).unwrap().app_key(None).unwrap();
         assert_eq!(mode(&data.path().join(APP_KEY_FILE)), 0o600);
+    }
+
+    #[test]
+    fn a_lost_key_file_is_written_anew_from_the_store() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = DataDir::open(data.path()).unwrap();
+        let kept = AppKey::generate().unwrap();
+        assert_eq!(folder.app_key(Some(kept.clone())).unwrap(), kept);
+        assert_eq!(read_app_key(data.path()).unwrap(), kept);
+        let other = AppKey::generate().unwrap();
+        assert_eq!(folder.app_key(Some(other.clone())).unwrap(), kept, "the file decides where there is one");
+        write_app_key(data.path(), &other).unwrap();
+        assert_eq!(read_app_key(data.path()).unwrap(), other);
+        assert_eq!(mode(&data.path().join(APP_KEY_FILE)), 0o600);
+    }
+
+    #[test]
+    fn only_rights_to_write_are_too_wide() {
+        let data = tempfile::tempdir().unwrap();
+        for (rights, warned) in [(0o700, false), (0o755, false), (0o777, true), (0o770, true), (0o1777, true)]
+        {
+            fs::set_permissions(data.path(), fs::Permissions::from_mode(rights)).unwrap();
+            assert_eq!(wide_rights(data.path()).is_some(), warned, "{rights:o}");
+        }
+        assert_eq!(wide_rights(&data.path().join("absent")), None);
     }
 
     #[test]
     fn two_directories_get_two_keys() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let key = |path| DataDir::open(path).unwrap().app_key().unwrap();
+        let key = |path| DataDir::open(path).unwrap().app_key(None).unwrap();
         let (one, other) = (key(one.path()), key(other.path()));
         assert!(one.app != other.app && one.secret != other.secret);
     }
@@ -297,7 +375,7 @@ mod tests {
         let first = DataDir::open(data.path()).unwrap();
         let line = DataDir::open(data.path()).unwrap_err().to_string();
         assert!(line.contains("another tidegate is running on"), "{line}");
-        first.app_key().unwrap();
+        first.app_key(None).unwrap();
         read_app_key(data.path()).unwrap();
         drop(first);
         DataDir::open(data.path()).unwrap();
@@ -309,8 +387,11 @@ mod tests {
         let file = parent.path().join("file");
         fs::write(&file, "").unwrap();
         for path in [file.clone(), file.join("data")] {
-            assert!(matches!(DataDir::open(&path), Err(DataDirError::Unwritable { .. })), "{path:?}");
-            assert!(matches!(check(&path), Err(DataDirError::Unwritable { .. })), "{path:?}");
+            for refused in [DataDir::open(&path).map(drop), check(&path)] {
+                let line = refused.unwrap_err().to_string();
+                assert!(line.contains("is a file and no folder; move it away"), "{path:?}: {line}");
+                assert!(line.contains(file.to_str().unwrap()), "{path:?}: {line}");
+            }
         }
         check(parent.path()).unwrap();
         let absent = parent.path().join("not/yet/there");
@@ -334,7 +415,7 @@ mod tests {
             ["", "no-dot-in-this-text-xxxxxxxxxxxxx", "app.short", "a/b.0123456789012345678901", &long]
         {
             fs::write(&file, text).unwrap();
-            let error = DataDir::open(data.path()).unwrap().app_key().unwrap_err();
+            let error = DataDir::open(data.path()).unwrap().app_key(None).unwrap_err();
             assert!(matches!(error, DataDirError::KeyMalformed { .. }), "{text}: {error}");
             assert!(text.is_empty() || !error.to_string().contains(text));
             assert_eq!(fs::read_to_string(&file).unwrap(), text);

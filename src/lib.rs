@@ -8,6 +8,8 @@
 //! `ARCHITECTURE.md` holds the map, the rules between the modules and the invariants, each with the test that holds it.
 
 pub mod app;
+pub mod backup;
+pub mod cli;
 pub mod clock;
 pub mod command_line;
 pub mod conferences;
@@ -21,6 +23,7 @@ pub mod events;
 pub mod healthcheck;
 pub mod hub;
 pub mod listen;
+pub mod local_socket;
 pub mod media;
 pub mod open_files;
 pub mod places;

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use tidegate::app::App;
-use tidegate::command_line::{self, Command, CommandLine, HealthcheckArguments, KeyCommand, ServeArguments};
+use tidegate::cli::{self, CliError};
+use tidegate::command_line::{
+    self, Command, CommandLine, DataDirArguments, HealthcheckArguments, KeyCommand, OperatorCommand,
+    ServeArguments,
+};
 use tidegate::config::{self, Config, Loaded};
 use tidegate::listen::Listening;
 use tidegate::{data_dir, healthcheck, listen, open_files, telemetry};
@@ -32,8 +36,9 @@ impl<E: Display> From<E> for Failure {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Serve(arguments) => serve(&arguments),
-        Command::Key { command: KeyCommand::Show(arguments) } => show_key(arguments.config.as_deref()),
+        Command::Key { command: KeyCommand::Show(arguments) } => show_key(&arguments.data_dir),
         Command::Healthcheck(arguments) => check_health(&arguments),
+        Command::Operator(command) => run_operator(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,18 +56,22 @@ fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
 
 /// Writes to stdout. A reader that has gone away has seen what it wanted.
 fn say(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to stdout: {error}; check where it goes").into())
-        }
-        _ => Ok(()),
+    quietly(cli::say(text))
+}
+
+fn run_operator(command: OperatorCommand) -> Result<(), Failure> {
+    quietly(cli::run(command))
+}
+
+fn quietly(outcome: Result<(), CliError>) -> Result<(), Failure> {
+    match outcome {
+        Ok(()) | Err(CliError::ReaderGone) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn show_key(file: Option<&Path>) -> Result<(), Failure> {
-    let config = load(file)?.config;
-    let key = data_dir::read_app_key(&config.data_dir)?;
+fn show_key(arguments: &DataDirArguments) -> Result<(), Failure> {
+    let key = data_dir::read_app_key(&cli::data_dir(arguments)?)?;
     say(&format!("{}\n", key.bearer().expose()))
 }
 
@@ -97,6 +106,7 @@ fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
     telemetry::start_logging(config.log.as_str(), config.log_format)?;
     let mut warnings = warnings;
     warnings.extend(open_files::raise_limit(config.connections_max));
+    warnings.extend(data_dir::wide_rights(&config.data_dir));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         format!("cannot start the runtime: {error}; check the limits of processes and files")
     })?;
@@ -111,7 +121,7 @@ fn check(config: &Config, warnings: &[String]) -> Result<(), Failure> {
     if let Some(path) = &config.master_key_file {
         data_dir::read_master_key(path)?;
     }
-    for warning in warnings {
+    for warning in warnings.iter().chain(&data_dir::wide_rights(&config.data_dir)) {
         let _ = writeln!(io::stderr(), "tidegate: warning: {warning}");
     }
     say("the settings are good\n")

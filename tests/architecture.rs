@@ -42,11 +42,28 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("data_dir", &["domain", "entropy", "secret"]),
     ("environment", &[]),
     ("listen", &["environment"]),
+    ("local_socket", &[]),
     ("places", &[]),
     ("open_files", &[]),
     ("healthcheck", &[]),
     ("config", &["domain", "environment", "listen", "telemetry", "secret"]),
     ("command_line", &["listen"]),
+    ("backup", &["conferences", "data_dir", "domain", "secret", "store"]),
+    (
+        "cli",
+        &[
+            "backup",
+            "clock",
+            "command_line",
+            "config",
+            "data_dir",
+            "domain",
+            "environment",
+            "listen",
+            "local_socket",
+            "secret",
+        ],
+    ),
 ];
 
 /// Foreign crate, and the only places that may name it.
@@ -61,9 +78,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("figment", &["config"]),
-    ("clap", &["command_line.rs", "main.rs"]),
+    ("clap", &["command_line", "main.rs"]),
     ("getrandom", &["entropy.rs"]),
-    ("socket2", &["listen.rs"]),
+    ("socket2", &["listen.rs", "local_socket.rs"]),
 ];
 
 /// Rooms without IO, clock and chance.

@@ -262,6 +262,36 @@ fn an_unwritable_data_directory_is_named() {
 }
 
 #[test]
+fn a_file_in_place_of_the_data_directory_gets_fitting_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    fs::write(&file, "mine").unwrap();
+    for data_dir in [file.clone(), file.join("below")] {
+        for command in [&mut serve(&data_dir), serve(&data_dir).arg("--check")] {
+            assert_refused(
+                &ran(command),
+                &["is a file and no folder", "move it away", file.to_str().unwrap(), "TIDEGATE_DATA_DIR"],
+            );
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}
+
+#[test]
+fn a_data_directory_that_others_may_write_to_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for (mode, warned) in [(0o777, true), (0o755, false)] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let checked = stderr(&ran(serve(folder.path()).arg("--check")));
+        let (_, _, log) = Server::start(serve(folder.path())).end_with("TERM");
+        for text in [checked, log] {
+            assert_eq!(text.contains("others may write to the data directory"), warned, "{mode:o}: {text}");
+            assert_eq!(text.contains("chmod 700"), warned, "{mode:o}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_log_for_collectors_is_json_on_every_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = serve(folder.path());

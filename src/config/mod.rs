@@ -18,7 +18,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::domain::Limits;
-use crate::environment::{PREFIX, variable};
+use crate::environment::{OF_COMMANDS, PREFIX, variable};
 
 pub use print::annotated_defaults;
 pub use settings::Config;
@@ -254,6 +254,9 @@ fn environment_layer(
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;
         };
+        if OF_COMMANDS.contains(&name) {
+            continue;
+        }
         let Some(key) = known.get(name) else {
             unknown.push(name.to_owned());
             continue;

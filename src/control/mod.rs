@@ -15,6 +15,7 @@
 
 #![allow(unused_qualifications, reason = "what utoipa generates qualifies names")]
 
+pub mod admin;
 mod auth;
 mod body;
 mod conferences;

@@ -27,7 +27,9 @@ use tokio::sync::watch;
 use crate::domain::{ConferenceId, Record};
 
 pub use claim_key::{CLAIM_KEY_BYTES_MAX, ClaimKey, InvalidClaimKey};
-pub use embedded::{EmbeddedStore, OpenError, StoreStats};
+pub use embedded::{
+    BackupError, BackupFacts, EmbeddedStore, OpenError, StoreStats, back_up, inspect, store_file,
+};
 pub use error::{AppendError, ClaimError, StoreError, TooLarge};
 pub use memory::{AppendFault, Faults, HeldAppends, MemoryStore};
 

@@ -95,7 +95,7 @@ async fn gateway() -> Gateway {
     let mut apps = None;
     for key in [APP_KEY, OTHER_APP_KEY] {
         let (app, secret) = key.split_once('.').unwrap();
-        apps = Some(Apps::open(&*store, &AppId::parse(app).unwrap(), secret).await.unwrap());
+        apps = Some(Apps::open(store.clone(), &AppId::parse(app).unwrap(), secret).await.unwrap());
     }
     let keys = TokenKeys::derive(&[5; 32]);
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));

@@ -3,6 +3,7 @@
 //! One thread writes ([`writer`]), a few read ([`readers`]), and neither waits for the other (write-ahead log). A
 //! record is turned into its text by the caller, not by the writer.
 
+mod backup;
 mod batch;
 mod fault;
 mod open;
@@ -28,6 +29,7 @@ use super::{
     AppendError, CLAIM_VALUE_BYTES_MAX, Claim, ClaimError, ClaimKey, ClaimRevision, Claims, Followed, Log,
     PageBudget, Position, Revision, Snapshot, StoreError, TooLarge, record_text,
 };
+pub use backup::{BackupError, BackupFacts, back_up, inspect, store_file};
 use batch::{integer, number};
 use fault::Faulty;
 pub use open::OpenError;

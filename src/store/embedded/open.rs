@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::schema::{self, Found, Step};
 
 /// The database, in the data directory.
-const FILE_NAME: &str = "tidegate.db";
+pub(super) const FILE_NAME: &str = "tidegate.db";
 /// Locked for as long as the store is open.
 const LOCK_NAME: &str = "tidegate.lock";
 /// Only the gateway's user reads the database: it holds the master key and the apps' secrets.

@@ -1,0 +1,263 @@
+//! A backup is one file: a copy of the store, which holds the conferences, the apps with their keys, and the master key
+//! where that is not in a file of its own. To restore it is to put that copy into a data directory, and the key file
+//! that follows from it.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::conferences::apps::{self, AppsError};
+use crate::data_dir::{self, APP_KEY_FILE, AppKey, DataDir, DataDirError};
+use crate::domain::Timestamp;
+use crate::secret::Secret;
+use crate::store::{self, BackupError, BackupFacts, EmbeddedStore, OpenError};
+
+/// What an unfinished backup is called: the name that it will have, and this.
+const UNFINISHED: &str = ".part";
+/// Where a backup for a pipe is written first, in the data directory.
+const FOR_PIPE: &str = "backup-for-pipe";
+/// Where a backup is unpacked and checked, in the data directory, before it takes its place.
+const STAGING: &str = "restoring";
+/// A backup holds every key.
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
+/// Why there is no backup, or nothing was restored. Nothing that was there before has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The copy.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store in it.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The apps in it.
+    #[error(transparent)]
+    Apps(#[from] AppsError),
+    /// The file is there already.
+    #[error("{} is there already; choose another name, or replace it with --force", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else writes the same file.
+    #[error("another backup is being written to {}; wait for its end, or choose another name", path.display())]
+    Busy {
+        /// The unfinished file.
+        path: PathBuf,
+    },
+    /// The data directory is not empty.
+    #[error(
+        "there is data in {} already; name an empty folder with --data-dir, or move what is there aside with --force",
+        path.display()
+    )]
+    NotEmpty {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {error}; check its rights and the space on its disk", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Failure {
+    let path = path.to_owned();
+    move |error| Failure::File { path: path.clone(), error }
+}
+
+/// An unfinished file, gone with this value unless it was given its name before.
+struct Unfinished {
+    path: PathBuf,
+    file: File,
+}
+
+impl Unfinished {
+    fn create(name: &Path) -> Result<Self, Failure> {
+        let mut path = OsString::from(name);
+        path.push(UNFINISHED);
+        let path = PathBuf::from(path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let file = options.open(&path).map_err(at(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Failure::Busy { path }),
+            Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
+        }
+        // What a crash left is written anew, whatever rights it had.
+        file.set_len(0).map_err(at(&path))?;
+        file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(at(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Makes it durable under `name`, which is replaced only if `force` says so.
+    fn publish(self, name: &Path, force: bool) -> Result<(), Failure> {
+        self.file.sync_all().map_err(at(&self.path))?;
+        if force {
+            fs::rename(&self.path, name).map_err(at(name))?;
+        } else {
+            // A link, unlike a new name, replaces nothing that came to be meanwhile.
+            match fs::hard_link(&self.path, name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(Failure::Exists { path: name.to_owned() });
+                }
+                // Not every file system has links.
+                Err(_) => fs::rename(&self.path, name).map_err(at(name))?,
+            }
+        }
+        let folder =
+            name.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        sync(folder)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is not there any more where it has got its name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes a backup of `data_dir` to the new file `to`; one that is there is replaced only if `force` says so. It is
+/// checked and durable when this returns. Blocks.
+pub fn write_file(data_dir: &Path, to: &Path, force: bool) -> Result<BackupFacts, Failure> {
+    if !force && fs::symlink_metadata(to).is_ok() {
+        return Err(Failure::Exists { path: to.to_owned() });
+    }
+    let unfinished = Unfinished::create(to)?;
+    let facts = copy_and_check(data_dir, &unfinished.path)?;
+    unfinished.publish(to, force)?;
+    Ok(facts)
+}
+
+/// Writes a backup of `data_dir` into a pipe. Nothing comes before it was checked. Blocks.
+pub fn write_pipe(data_dir: &Path, pipe: &mut impl Write) -> Result<BackupFacts, Failure> {
+    let mut unfinished = Unfinished::create(&data_dir.join(FOR_PIPE))?;
+    let facts = copy_and_check(data_dir, &unfinished.path)?;
+    let copied = io::copy(&mut unfinished.file, pipe).and_then(|_| pipe.flush());
+    copied.map_err(at(Path::new("stdout")))?;
+    Ok(facts)
+}
+
+fn copy_and_check(data_dir: &Path, to: &Path) -> Result<BackupFacts, Failure> {
+    store::back_up(data_dir, to)?;
+    Ok(store::inspect(to, to)?)
+}
+
+/// What was restored.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the backup holds.
+    pub facts: BackupFacts,
+    /// Whether the key file could be written. Otherwise the next start makes a first app.
+    pub has_key: bool,
+    /// Where what was there before is now.
+    pub moved_aside: Option<PathBuf>,
+}
+
+/// Puts the backup that `from` reads, called `name`, into `data_dir`. Data that is there refuses it, or is moved aside if
+/// `force` says so. `now` names the folder for that.
+pub async fn restore(
+    data_dir: &Path,
+    from: &mut impl Read,
+    name: &Path,
+    force: bool,
+    now: Timestamp,
+) -> Result<Restored, Failure> {
+    // Held to the end: no gateway starts meanwhile.
+    let _locked = DataDir::open(data_dir)?;
+    let there = in_the_way(data_dir);
+    if !there.is_empty() && !force {
+        return Err(Failure::NotEmpty { path: data_dir.to_owned() });
+    }
+    let staging = data_dir.join(STAGING);
+    discard(&staging)?;
+    DirBuilder::new().mode(FOLDER_MODE).create(&staging).map_err(at(&staging))?;
+    let staged = stage(&staging, from, name).await;
+    let restored = staged.and_then(|(facts, has_key)| {
+        let moved_aside = move_aside(data_dir, &there, now)?;
+        take_place(data_dir, &staging, has_key)?;
+        Ok(Restored { facts, has_key, moved_aside })
+    });
+    discard(&staging)?;
+    restored
+}
+
+/// Unpacks the backup into a folder of its own, as a data directory that a gateway could start on.
+async fn stage(staging: &Path, from: &mut impl Read, name: &Path) -> Result<(BackupFacts, bool), Failure> {
+    let file = store::store_file(staging);
+    let mut copy =
+        OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&file).map_err(at(&file))?;
+    io::copy(from, &mut copy).map_err(at(name))?;
+    copy.sync_all().map_err(at(&file))?;
+    let facts = store::inspect(&file, name)?;
+    // Opened once, so that an older format is brought up to date now and not at a start that may be far away.
+    let store = EmbeddedStore::open(staging)?;
+    let key = apps::first_key(&store).await;
+    store.close().await;
+    let key = key?.map(|(app, secret)| AppKey { app, secret: Secret::new(secret) });
+    if let Some(key) = &key {
+        data_dir::write_app_key(staging, key).map_err(at(&staging.join(APP_KEY_FILE)))?;
+    }
+    Ok((facts, key.is_some()))
+}
+
+/// The files of a gateway that has run in `data_dir`.
+fn in_the_way(data_dir: &Path) -> Vec<PathBuf> {
+    let store = store::store_file(data_dir);
+    let beside = |ending: &str| {
+        let mut path = OsString::from(&store);
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    // The store comes first: what a cut leaves of the others without it is nothing that a gateway would read.
+    let files = [store.clone(), beside("-wal"), beside("-shm"), data_dir.join(APP_KEY_FILE)];
+    files.into_iter().filter(|file| fs::symlink_metadata(file).is_ok()).collect()
+}
+
+fn move_aside(data_dir: &Path, files: &[PathBuf], now: Timestamp) -> Result<Option<PathBuf>, Failure> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let aside = data_dir.join(format!("replaced-{}", now.0));
+    DirBuilder::new().mode(FOLDER_MODE).create(&aside).map_err(at(&aside))?;
+    for file in files {
+        let Some(name) = file.file_name() else { continue };
+        fs::rename(file, aside.join(name)).map_err(at(file))?;
+    }
+    sync(&aside)?;
+    Ok(Some(aside))
+}
+
+fn take_place(data_dir: &Path, staging: &Path, has_key: bool) -> Result<(), Failure> {
+    let mut moves = vec![(store::store_file(staging), store::store_file(data_dir))];
+    if has_key {
+        moves.push((staging.join(APP_KEY_FILE), data_dir.join(APP_KEY_FILE)));
+    }
+    for (from, to) in moves {
+        fs::rename(&from, &to).map_err(at(&to))?;
+    }
+    sync(data_dir)
+}
+
+fn discard(folder: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(folder: &Path) -> Result<(), Failure> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
+}

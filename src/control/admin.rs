@@ -1,0 +1,284 @@
+//! What operators ask of the running gateway over its control socket: where it listens, and its apps.
+//!
+//! Nobody is authenticated here: whoever reaches the socket in the data directory could read the store as well. These
+//! routes are no part of the public API, and no other listener has them.
+
+use std::convert::Infallible;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{delete, get, post, put};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::Answer;
+use super::body::{Json, Query, json};
+use super::problem::Problem;
+use crate::clock;
+use crate::conferences::Conferences;
+use crate::conferences::apps::{AppEntry, AppLimits, Apps};
+use crate::domain::conference::Actor;
+use crate::domain::{AppId, Command, Reason, Refusal};
+use crate::entropy;
+use crate::listen::Listening;
+
+/// Pause after an accept that failed, such as for lack of file descriptors: some may have come free by then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Conferences that are looked up at once while those of an app are ended.
+const PAGE: usize = 100;
+/// Looks for conferences of an app that is removed: the second finds those that were being created during the first.
+const LOOKS_MAX: usize = 3;
+
+/// What the operators' routes work with.
+pub struct AdminDeps {
+    /// The running conferences.
+    pub conferences: Arc<Conferences>,
+    /// The apps.
+    pub apps: Arc<Apps>,
+    /// Where the gateway listens.
+    pub listening: Listening,
+}
+
+type Admin = State<Arc<AdminDeps>>;
+
+/// The operators' routes.
+pub fn router(deps: AdminDeps) -> Router {
+    Router::new()
+        .route("/v1/gateway", get(gateway))
+        .route("/v1/apps", get(list).post(add))
+        .route("/v1/apps/{app}", delete(remove))
+        .route("/v1/apps/{app}/limits", put(limit))
+        .route("/v1/apps/{app}/rotation", post(rotate).put(finish).delete(cancel))
+        .fallback(no_such_route)
+        .with_state(Arc::new(deps))
+}
+
+#[derive(Serialize)]
+struct GatewayAnswer {
+    version: &'static str,
+    #[serde(flatten)]
+    listening: Listening,
+}
+
+async fn gateway(State(admin): Admin) -> Response {
+    let answer = GatewayAnswer { version: env!("CARGO_PKG_VERSION"), listening: admin.listening };
+    json(StatusCode::OK, &answer)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppView {
+    app_id: AppId,
+    /// Whether its key is the one in the data directory.
+    first: bool,
+    /// Valid secrets; two during a rotation.
+    secrets: usize,
+    limits: AppLimits,
+    conferences: usize,
+    /// `<appId>.<secret>`, in the answer that made the secret and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_key: Option<String>,
+}
+
+impl AppView {
+    fn new(admin: &AdminDeps, entry: AppEntry) -> Self {
+        Self {
+            conferences: admin.conferences.list(&entry.id, None, usize::MAX).len(),
+            app_id: entry.id,
+            first: entry.is_first,
+            secrets: entry.secret_count,
+            limits: entry.limits,
+            app_key: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ListAnswer {
+    apps: Vec<AppView>,
+}
+
+async fn list(State(admin): Admin) -> Response {
+    let apps = admin.apps.list().into_iter().map(|entry| AppView::new(&admin, entry)).collect();
+    json(StatusCode::OK, &ListAnswer { apps })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AddRequest {
+    app_id: AppId,
+    #[serde(default)]
+    limits: AppLimits,
+}
+
+async fn add(State(admin): Admin, Json(request): Json<AddRequest>) -> Answer<Response> {
+    let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
+    let entry = admin.apps.add(&request.app_id, secret.expose(), request.limits).await?;
+    tracing::info!(app = %entry.id, "an app was added");
+    let app_key = format!("{}.{}", entry.id, secret.expose());
+    Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+}
+
+async fn rotate(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
+    let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
+    let entry = admin.apps.rotate(&app_id(&app)?, secret.expose()).await?;
+    tracing::info!(app = %entry.id, "an app has a second secret");
+    let app_key = format!("{}.{}", entry.id, secret.expose());
+    Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+}
+
+async fn finish(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
+    let entry = admin.apps.finish_rotation(&app_id(&app)?).await?;
+    tracing::info!(app = %entry.id, "the older secret of an app was ended");
+    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+}
+
+async fn cancel(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
+    let entry = admin.apps.cancel_rotation(&app_id(&app)?).await?;
+    tracing::info!(app = %entry.id, "the newer secret of an app was ended");
+    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+}
+
+async fn limit(
+    State(admin): Admin,
+    Path(app): Path<String>,
+    Json(limits): Json<AppLimits>,
+) -> Answer<Response> {
+    let entry = admin.apps.set_limits(&app_id(&app)?, limits).await?;
+    tracing::info!(app = %entry.id, ?limits, "the limits of an app were set");
+    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+}
+
+#[derive(Deserialize)]
+struct RemoveQuery {
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RemoveAnswer {
+    app_id: AppId,
+    conferences_ended: usize,
+}
+
+async fn remove(
+    State(admin): Admin,
+    Path(app): Path<String>,
+    Query(query): Query<RemoveQuery>,
+) -> Answer<Response> {
+    let app_id = app_id(&app)?;
+    let removal = admin.apps.begin_removal(&app_id).await?;
+    let open = admin.conferences.list(&app_id, None, usize::MAX).len();
+    if open > 0 && !query.force {
+        let detail =
+            format!("{app_id} has {open} open conferences; wait for their end, or end them with --force");
+        return Err(Reason::InvalidRequest.because(detail).into());
+    }
+    let conferences_ended = end_all(&admin.conferences, &app_id).await?;
+    removal.finish().await?;
+    tracing::info!(app = %app_id, conferences_ended, "an app was removed");
+    Ok(json(StatusCode::OK, &RemoveAnswer { app_id, conferences_ended }))
+}
+
+/// Ends the conferences of `app` as its own backend would, and tells how many.
+async fn end_all(conferences: &Conferences, app: &AppId) -> Result<usize, Refusal> {
+    let mut ended = 0;
+    for _ in 0..LOOKS_MAX {
+        let mut after = None;
+        loop {
+            let page = conferences.list(app, after.as_ref(), PAGE);
+            let Some(last) = page.last() else { break };
+            after = Some(last.id().clone());
+            for conference in &page {
+                match conferences
+                    .execute(conference.id(), Command::End { by: Actor::App }, clock::now())
+                    .await
+                {
+                    Ok(_) => ended += 1,
+                    Err(refusal) if refusal.reason == Reason::ConferenceClosed => {}
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+        }
+    }
+    Ok(ended)
+}
+
+fn app_id(text: &str) -> Result<AppId, Refusal> {
+    AppId::parse(text).map_err(|error| Reason::InvalidRequest.because(error.to_string()))
+}
+
+async fn no_such_route() -> Problem {
+    Reason::NotFound
+        .because("the running gateway does not know this command; it may be another release")
+        .into()
+}
+
+/// Serves `router` on the control socket until `stop`, then lets requests finish for `grace`. No task is left when this
+/// returns.
+pub async fn serve(listener: UnixListener, router: Router, grace: Duration, stop: CancellationToken) {
+    let listener = match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "the control socket cannot be served");
+            return;
+        }
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, router.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a command could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let _ = timeout(grace, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
+}
+
+async fn connection(stream: UnixStream, router: Router, stop: CancellationToken) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|e| match e {}))
+        }
+    });
+    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        biased;
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a command broke off");
+    }
+}
