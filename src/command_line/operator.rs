@@ -127,8 +127,7 @@ pub struct DataDirArguments {
 /// Which gateway and which app are meant.
 #[derive(Debug, Clone, Args)]
 pub struct ApiArguments {
-    /// The gateway's HTTP address, such as https://live.example.com (else TIDEGATE_URL, else that of the gateway on the
-    /// data directory).
+    /// The gateway's HTTP address (else TIDEGATE_URL, else that of the gateway on the data directory).
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// A file with the key of the app (else TIDEGATE_APP_KEY, else the key in the data directory).
