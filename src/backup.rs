@@ -5,7 +5,9 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::path::{Path, PathBuf};
 
 use crate::conferences::apps::{self, AppsError};
@@ -186,6 +188,7 @@ pub async fn restore(
     DirBuilder::new().mode(FOLDER_MODE).create(&staging).map_err(at(&staging))?;
     let staged = stage(&staging, from, name).await;
     let restored = staged.and_then(|(facts, has_key)| {
+        give_to_owner(data_dir, &staging)?;
         let moved_aside = move_aside(data_dir, &there, now)?;
         take_place(data_dir, &staging, has_key)?;
         Ok(Restored { facts, has_key, moved_aside })
@@ -251,6 +254,22 @@ fn take_place(data_dir: &Path, staging: &Path, has_key: bool) -> Result<(), Fail
     sync(data_dir)
 }
 
+/// Gives what was made here to whom the data directory belongs: an administrator may restore for the gateway's user, which
+/// could not open the files otherwise.
+fn give_to_owner(data_dir: &Path, staging: &Path) -> Result<(), Failure> {
+    let owner = fs::metadata(data_dir).map_err(at(data_dir))?;
+    let lock = data_dir.join(data_dir::LOCK_FILE);
+    for file in [store::store_file(staging), staging.join(APP_KEY_FILE), lock] {
+        match fs::metadata(&file) {
+            Ok(made) if made.uid() != owner.uid() => {
+                chown(&file, Some(owner.uid()), Some(owner.gid())).map_err(at(&file))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn discard(folder: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
@@ -260,4 +279,28 @@ fn discard(folder: &Path) -> Result<(), Failure> {
 
 fn sync(folder: &Path) -> Result<(), Failure> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_administrator_restores_for_the_user_that_the_folder_belongs_to() {
+        const SOMEBODY: u32 = 12_345;
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        if chown(elsewhere.path(), Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+            // Only root gives files away; nobody else can restore for another user.
+            return;
+        }
+        drop(EmbeddedStore::open(data.path()).unwrap());
+        let file = data.path().join("backup.db");
+        write_file(data.path(), &file, false).unwrap();
+        let mut from = File::open(&file).unwrap();
+        restore(elsewhere.path(), &mut from, &file, false, Timestamp(1)).await.unwrap();
+        for entry in fs::read_dir(elsewhere.path()).unwrap().flatten() {
+            let made = entry.metadata().unwrap();
+            assert_eq!((made.uid(), made.gid()), (SOMEBODY, SOMEBODY), "{:?}", entry.file_name());
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::entropy::{self, EntropyError};
 use crate::secret::Secret;
 
 /// The file whose lock says that a server is running. It stays when the server ends; only the lock counts.
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
 /// The file with the first app's key.
 pub const APP_KEY_FILE: &str = "app.key";
 /// Where the key is written before it gets its name, so that no half of it is ever read.
