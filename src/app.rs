@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::conferences::Conferences;
 use crate::conferences::apps::{self, Apps, AppsError, KeyFile};
 use crate::conferences::keys::{MasterKeyError, stored_token_keys};
@@ -21,7 +23,7 @@ use crate::control::urls::Endpoints;
 use crate::control::{self, Control, ControlDeps, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
-use crate::domain::{AppId, ConferenceId, MemberId, Seq};
+use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
 use crate::entropy::{self, EntropyError};
 use crate::events::{Feed, Revoker};
 use crate::hub::{Hub, HubSettings, SessionTable};
@@ -29,6 +31,7 @@ use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
+use crate::retention::{Keep, Retention, Sweep};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
@@ -133,6 +136,16 @@ impl App {
         let look =
             Arc::clone(&contacts).run(Arc::clone(&conferences), sessions.clone(), presence_stop.clone());
         presence.spawn(look);
+        let retention = Retention {
+            store: store.clone(),
+            conferences: Arc::clone(&conferences),
+            readers: Vec::new(),
+            sweeps: vec![Arc::new(FreedSpace(Arc::clone(&store)))],
+            keep: keep(&config),
+            metrics: metrics.clone(),
+            clock: clock::now,
+        };
+        presence.spawn(retention.run(presence_stop.clone()));
 
         let places = Places::new(PlaceLimits {
             connections_max: config.connections_max as usize,
@@ -292,6 +305,20 @@ impl Present for Feed {
     }
 }
 
+/// Space of the database file that forgotten logs left.
+struct FreedSpace(Arc<EmbeddedStore>);
+
+#[async_trait]
+impl Sweep for FreedSpace {
+    fn name(&self) -> &'static str {
+        "freed space of the store"
+    }
+
+    async fn sweep(&self, _now: Timestamp) -> Result<bool, StoreError> {
+        self.0.give_back_space().await
+    }
+}
+
 impl Heartbeats for Contacts {
     fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq) {
         self.heard_of(conference, member, epoch);
@@ -304,6 +331,16 @@ fn contact_times(config: &Config) -> ContactTimes {
         member_timeout: Duration::from_millis(config.member_timeout_ms),
         unused_conference: Duration::from_millis(config.unused_conference_ms),
         empty_conference: Duration::from_millis(config.empty_conference_ms),
+    }
+}
+
+fn keep(config: &Config) -> Keep {
+    Keep {
+        events_ms: config.events_kept_seconds.saturating_mul(1000),
+        events_max: config.events_kept_max,
+        closed_ms: config.closed_told_seconds.saturating_mul(1000),
+        pause: Duration::from_millis(config.retention_pause_ms),
+        steps_per_second: config.retention_steps_per_second,
     }
 }
 
@@ -343,6 +380,8 @@ fn readings(
         Readings {
             conferences: conferences.map_or(0, |conferences| conferences.count()),
             streams: hub.stream_count(),
+            store_bytes: stats.file_bytes,
+            store_wal_bytes: stats.wal_bytes,
             store_operations: stats.operations,
             store_commits: stats.commits,
             store_failed_commits: stats.failed_commits,

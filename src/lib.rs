@@ -1,7 +1,8 @@
 //! Tidegate: conferences, tickets and roles directly on RTMP and FLV.
 //!
 //! A conference is a fold over an ordered log of events ([`domain`]); [`conferences`] takes commands, decides, appends to the
-//! [`store`], applies and answers; [`events`] reads the log, and [`presence`] tells it what the gateway sees for itself.
+//! [`store`], applies and answers; [`events`] reads the log, and [`presence`] tells it what the gateway sees for itself;
+//! [`retention`] lets go of what is old.
 //! Media comes in through [`rtmp`], means something in [`media`] and fans out in [`hub`]. [`control`] is the HTTP door. [`app`]
 //! puts all of it together. The rest is the edge: settings, command line, data directory, sockets, clocks, telemetry.
 //!
@@ -28,6 +29,7 @@ pub mod media;
 pub mod open_files;
 pub mod places;
 pub mod presence;
+pub mod retention;
 pub mod rtmp;
 pub mod secret;
 pub mod store;

@@ -17,6 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("conferences", &["store", "domain"]),
     ("events", &["conferences", "store", "domain", "hub", "telemetry"]),
     ("presence", &["conferences", "domain", "hub", "clock"]),
+    ("retention", &["conferences", "store", "domain", "telemetry"]),
     ("rtmp", &["conferences", "hub", "media", "domain", "telemetry", "places", "clock", "listen"]),
     ("flv", &["conferences", "hub", "media", "domain", "telemetry", "clock"]),
     (

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::folding::{Loaded, load};
 use super::room::{Room, Shared, read_after};
-use super::{Done, load, refuse_append};
+use super::{Done, refuse_append};
 use crate::domain::conference::{Join, decide};
-use crate::domain::{Command, Conference, ConferenceId, Created, Record, Refusal, Timestamp};
+use crate::domain::{Command, Conference, ConferenceId, Created, Record, Refusal, Seq, Timestamp};
 use crate::store::{Revision, StoreError};
 
 /// Conferences whose first record this process is writing: in the log already, perhaps, and not yet in memory.
@@ -52,7 +53,7 @@ pub(super) async fn create(
     let appended = shared.store.append(conference.id(), Revision::START, &record).await;
     shared.note_append(&appended);
     let revision = appended.map_err(|error| refuse_append(conference.id(), &error))?;
-    let room = Room::new(conference, revision);
+    let room = Room::new(Loaded { conference, revision, snapshot: Seq(0) });
     let durable = room.durable();
     shared.tell_watchers(&durable, &record.events);
     shared.rooms.enter(room);
@@ -78,16 +79,16 @@ pub(super) async fn find_or_adopt(
     if let Some(found) = in_memory(shared, id) {
         return Ok(found);
     }
-    match load(&*shared.store, id).await? {
+    match shared.store.status(id).await? {
         None => return Ok(Whereabouts::Absent),
-        Some((conference, _)) if conference.is_ended() => return Ok(Whereabouts::Ended),
+        Some(log) if log.ended_at.is_some() => return Ok(Whereabouts::Ended),
         Some(_) => {}
     }
     let _turn = shared.adopting.lock().await;
-    let Some((conference, revision)) = load(&*shared.store, id).await? else {
+    let Some(loaded) = load(&*shared.store, id).await? else {
         return Ok(Whereabouts::Absent);
     };
-    if conference.is_ended() {
+    if loaded.conference.is_ended() {
         return Ok(Whereabouts::Ended);
     }
     let records = read_after(&*shared.store, id, Revision::START).await?;
@@ -95,10 +96,13 @@ pub(super) async fn find_or_adopt(
     if let Some(found) = in_memory(shared, id) {
         return Ok(found);
     }
-    let events: Vec<_> =
-        records.into_iter().filter(|(at, _)| *at <= revision).flat_map(|(_, record)| record.events).collect();
+    let events: Vec<_> = records
+        .into_iter()
+        .filter(|(at, _)| *at <= loaded.revision)
+        .flat_map(|(_, record)| record.events)
+        .collect();
     tracing::info!(conference = %id, "taken over from the log");
-    let room = Room::new(conference, revision);
+    let room = Room::new(loaded);
     let durable = room.durable();
     shared.tell_watchers(&durable, &events);
     shared.rooms.enter(room);

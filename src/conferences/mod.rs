@@ -7,6 +7,7 @@
 
 pub mod apps;
 mod creation;
+pub mod folding;
 pub mod keys;
 pub mod named;
 pub mod passwords;
@@ -18,14 +19,12 @@ mod tests;
 use std::sync::Arc;
 
 use crate::domain::{
-    AppId, Command, Conference, ConferenceId, Created, Event, MediaRight, Reason, Record, Recorded, Refusal,
-    Seq, Timestamp,
+    AppId, Command, Conference, ConferenceId, Created, MediaRight, Reason, Record, Recorded, Refusal, Seq,
+    Timestamp,
 };
-use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Snapshot, Store, StoreError};
+use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Store, StoreError};
+use folding::{Loaded, load};
 use room::{Room, Shared};
-
-/// The layout of [`Conference`] in a snapshot. A snapshot of another layout is ignored and the log is read instead.
-const SNAPSHOT_FORMAT: u32 = 1;
 
 /// Hears of every durable record, in the order of its conference, before its commands are answered. Must be quick:
 /// the conference's next append waits for it.
@@ -63,8 +62,8 @@ impl Conferences {
             let Some(last) = page.last() else { break };
             after = Some(last.clone());
             for id in page {
-                if let Some((conference, revision)) = load(&*shared.store, &id).await? {
-                    shared.rooms.enter(Room::new(conference, revision));
+                if let Some(loaded) = load(&*shared.store, &id).await? {
+                    shared.rooms.enter(Room::new(loaded));
                 }
             }
         }
@@ -145,15 +144,21 @@ impl Conferences {
         self.shared.rooms.find(id)
     }
 
-    /// Why a conference that is not open is not: it has ended, or it never was (in `app`, where one asks).
+    /// Keeps a snapshot of how the conference stands, as far as it is open. Tells whether there is one now.
+    pub async fn keep_snapshot(&self, id: &ConferenceId) -> Result<bool, StoreError> {
+        match self.room(id) {
+            Some(room) => room.keep_snapshot(&*self.shared.store).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Why a conference that is not open is not: it has ended, or it never was (in `app`, where one asks). What has ended is
+    /// told as long as the store has its status, without reading its log.
     async fn absent(&self, app: Option<&AppId>, id: &ConferenceId) -> Refusal {
-        let ended = match load(&*self.shared.store, id).await {
-            Ok(loaded) => loaded.map(|(conference, _)| conference),
-            Err(error) => return store_unavailable(id, &error),
-        };
-        match ended {
-            Some(conference) if app.is_none_or(|app| *app == conference.settings.app) => closed(),
-            _ => not_found(id),
+        match self.shared.store.status(id).await {
+            Err(error) => store_unavailable(id, &error),
+            Ok(Some(log)) if app.is_none_or(|app| log.app.as_ref() == Some(app)) => closed(),
+            Ok(_) => not_found(id),
         }
     }
 }
@@ -188,43 +193,4 @@ fn refuse_append(id: &ConferenceId, error: &AppendError) -> Refusal {
             Reason::StoreUnavailable.because("the store refused the record; nothing was changed")
         }
     }
-}
-
-/// The fold of a whole log: the newest snapshot that can be read, then every record after it.
-async fn load(store: &dyn Store, id: &ConferenceId) -> Result<Option<(Conference, Revision)>, StoreError> {
-    let snapshot = store.snapshot(id).await?;
-    let mut loaded = snapshot.and_then(|(revision, snapshot)| {
-        let readable = snapshot.format() == SNAPSHOT_FORMAT;
-        let conference =
-            readable.then(|| serde_json::from_slice::<Conference>(snapshot.bytes()).ok()).flatten()?;
-        Some((conference, revision))
-    });
-    let mut after = loaded.as_ref().map_or(Revision::START, |(_, revision)| *revision);
-    loop {
-        let page = store.read(id, after, PAGE_ITEMS_MAX).await?;
-        if page.is_empty() {
-            return Ok(loaded);
-        }
-        for (revision, record) in page {
-            after = revision;
-            loaded = fold(loaded.map(|(conference, _)| conference), &record)
-                .map(|conference| (conference, revision));
-        }
-    }
-}
-
-fn fold(mut conference: Option<Conference>, record: &Record) -> Option<Conference> {
-    for recorded in &record.events {
-        match (&mut conference, &recorded.event) {
-            (None, Event::ConferenceCreated(_)) => conference = Conference::found(recorded),
-            (Some(conference), _) => conference.replay(recorded),
-            (None, _) => {}
-        }
-    }
-    conference
-}
-
-fn snapshot_of(conference: &Conference) -> Option<Snapshot> {
-    let bytes = serde_json::to_vec(conference).ok()?;
-    Snapshot::new(SNAPSHOT_FORMAT, bytes.into()).ok()
 }

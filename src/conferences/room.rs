@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::creation::InMaking;
+use super::folding::{Loaded, snapshot_of};
 use super::named::{self, Turns};
 use super::rooms::Rooms;
-use super::{Done, Watcher, refuse_append, snapshot_of, store_unavailable};
+use super::{Done, Watcher, refuse_append, store_unavailable};
 use crate::domain::conference::decide;
 use crate::domain::{Command, Conference, Reason, Record, Recorded, Refusal, Seq, Timestamp};
 use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Store, StoreError};
@@ -30,8 +31,8 @@ const APPEND_ATTEMPTS_MAX: u32 = 3;
 /// How long a fault of the store is told after it was last seen. A balancer that turns away from an unready gateway
 /// brings no command that could find the store mended, so the fault must not stand for ever.
 const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
-/// Records between two snapshots: keeps the replay of one conference within milliseconds.
-const RECORDS_PER_SNAPSHOT: u32 = 256;
+/// Events between two snapshots: keeps a start, and a reader of past events, within milliseconds of folding.
+const EVENTS_PER_SNAPSHOT: u64 = 1_000;
 
 /// What all rooms need.
 pub(super) struct Shared {
@@ -126,7 +127,8 @@ struct State {
     head: Conference,
     waiting: VecDeque<Waiting>,
     writer: Writer,
-    records_since_snapshot: u32,
+    /// The last event that the newest snapshot holds.
+    snapshot: Seq,
 }
 
 pub(super) struct Room {
@@ -140,7 +142,8 @@ fn decide_on(head: &mut Conference, command: &Command, now: Timestamp) -> Outcom
 }
 
 impl Room {
-    pub(super) fn new(conference: Conference, revision: Revision) -> Arc<Self> {
+    pub(super) fn new(loaded: Loaded) -> Arc<Self> {
+        let Loaded { conference, revision, snapshot } = loaded;
         let durable = Arc::new(conference.clone());
         Arc::new(Self {
             state: Mutex::new(State {
@@ -149,7 +152,7 @@ impl Room {
                 head: conference,
                 waiting: VecDeque::new(),
                 writer: Writer::Idle,
-                records_since_snapshot: 0,
+                snapshot,
             }),
         })
     }
@@ -243,12 +246,13 @@ impl Room {
             let conference = Arc::make_mut(&mut state.durable);
             record.events.iter().for_each(|recorded| conference.replay(recorded));
             state.revision = revision;
-            state.records_since_snapshot += 1;
-            let due = state.records_since_snapshot >= RECORDS_PER_SNAPSHOT;
+            let durable = Arc::clone(&state.durable);
+            // Nobody folds an ended conference.
+            let due = !durable.is_ended() && durable.seq.0 - state.snapshot.0 >= EVENTS_PER_SNAPSHOT;
             if due {
-                state.records_since_snapshot = 0;
+                state.snapshot = durable.seq;
             }
-            (Arc::clone(&state.durable), due)
+            (durable, due)
         };
         if durable.is_ended() {
             shared.rooms.leave(&durable);
@@ -264,12 +268,21 @@ impl Room {
         if snapshot_due {
             let store = Arc::clone(&shared.store);
             shared.tasks.spawn(async move {
-                let Some(snapshot) = snapshot_of(&durable) else { return };
-                if let Err(error) = store.put_snapshot(durable.id(), revision, &snapshot).await {
+                if let Err(error) = put_snapshot(&*store, &durable, revision).await {
                     tracing::warn!(conference = %durable.id(), %error, "a snapshot was not kept; the log is whole");
                 }
             });
         }
+    }
+
+    /// Keeps a snapshot of the durable state; tells whether it could be made.
+    pub(super) async fn keep_snapshot(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let (durable, revision) = {
+            let mut state = self.state.lock();
+            state.snapshot = state.durable.seq;
+            (Arc::clone(&state.durable), state.revision)
+        };
+        put_snapshot(store, &durable, revision).await
     }
 
     /// The append did not succeed, or nobody knows: see what the log holds, and decide anew on that.
@@ -317,6 +330,12 @@ impl Room {
             state.waiting.push_back(command);
         }
     }
+}
+
+async fn put_snapshot(store: &dyn Store, conference: &Conference, at: Revision) -> Result<bool, StoreError> {
+    let Some(snapshot) = snapshot_of(conference) else { return Ok(false) };
+    store.put_snapshot(conference.id(), at, &snapshot).await?;
+    Ok(true)
 }
 
 /// Takes from the front of the queue what fits into one record. Answers without events ride along in their order.

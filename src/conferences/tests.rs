@@ -10,7 +10,7 @@ use super::*;
 use crate::domain::conference::{Actor, Admission, ConferenceKind, Join};
 use crate::domain::event::StreamKind;
 use crate::domain::{MemberId, RtcId, UserName};
-use crate::store::{AppendFault, Log as _, MemoryStore};
+use crate::store::{AppendFault, Log as _, MemoryStore, SnapshotAt};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -60,7 +60,7 @@ async fn log_of(store: &MemoryStore, id: &ConferenceId) -> Vec<Record> {
 /// Checks that the log, read afresh, tells the same as what callers were shown.
 async fn assert_log_matches(store: &Arc<MemoryStore>, conferences: &Conferences, id: &ConferenceId) {
     let shown = conferences.find(&created(1).app, id).await.unwrap();
-    let (folded, _) = load(&**store, id).await.unwrap().unwrap();
+    let folded = load(&**store, id).await.unwrap().unwrap().conference;
     assert_eq!(*shown, folded);
 }
 
@@ -126,7 +126,10 @@ async fn a_failed_append_is_reread_and_decided_anew() {
         assert_eq!(done.conference.members.len(), 1);
         assert_eq!(log_of(&store, &id).await.len(), 2, "the join stands in the log once");
         let app = created(1).app;
-        assert_eq!(*conferences.find(&app, &id).await.unwrap(), load(&*store, &id).await.unwrap().unwrap().0);
+        assert_eq!(
+            *conferences.find(&app, &id).await.unwrap(),
+            load(&*store, &id).await.unwrap().unwrap().conference
+        );
     }
 }
 
@@ -268,17 +271,26 @@ async fn an_ended_conference_leaves_memory_and_is_told_as_closed() {
     let reopened = Conferences::open(store.clone(), vec![]).await.unwrap();
     assert!(reopened.all().is_empty());
     assert_eq!(reason(reopened.find(&app, &id).await), Reason::ConferenceClosed);
+    // Without its records it is still known, and by its app alone; forgotten it never was.
+    let head = store.status(&id).await.unwrap().unwrap().head;
+    store.trim(&id, head).await.unwrap();
+    assert_eq!(log_of(&store, &id).await, []);
+    assert_eq!(reason(reopened.find(&app, &id).await), Reason::ConferenceClosed);
+    assert_eq!(reason(reopened.find(&stranger, &id).await), Reason::ConferenceNotFound);
+    store.forget(&id).await.unwrap();
+    assert_eq!(reason(reopened.find(&app, &id).await), Reason::ConferenceNotFound);
 }
 
 #[tokio::test]
 async fn a_start_reads_the_snapshot_and_what_came_after_it() {
     let store = Arc::new(MemoryStore::new());
     let (conferences, id) = open(&store, vec![]).await;
-    for round in 0..300 {
+    for round in 0..900 {
         conferences.execute(&id, if round % 2 == 0 { join(7) } else { kick(7) }, NOW).await.unwrap();
     }
     conferences.settle().await;
-    assert!(store.snapshot(&id).await.unwrap().is_some());
+    let (_, snapshot) = store.snapshot(&id, SnapshotAt::Newest).await.unwrap().expect("one is due by now");
+    assert!(snapshot.seq() < conferences.find(&created(1).app, &id).await.unwrap().seq);
     let reopened = Conferences::open(store.clone(), vec![]).await.unwrap();
     let app = created(1).app;
     assert_eq!(reopened.find(&app, &id).await.unwrap(), conferences.find(&app, &id).await.unwrap());

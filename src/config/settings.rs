@@ -159,6 +159,20 @@ settings! {
     /// Shared desktops in such a conference.
     max_pub_desktop_count: u32 = number(2, 0, Limits::CEILING.max_pub_desktop_count as u64);
 
+    /// How long past events of a conference are kept for those who resume and for the app. A day: whoever was away longer
+    /// is better served by the state than by what led to it.
+    events_kept_seconds: u64 = number(DAY_SECONDS, 1, MONTH_SECONDS);
+    /// Past events kept per conference. Ten thousand are a full LIVE conference that came, spoke and left several times.
+    events_kept_max: u64 = number(10_000, 1, 1_000_000);
+    /// How long an ended conference is told as closed, before it is unknown. A week: longer than any ticket that was
+    /// issued for it by default.
+    closed_told_seconds: u64 = number(7 * DAY_SECONDS, 1, 12 * MONTH_SECONDS);
+    /// How often it is looked for past events and ended conferences that may go.
+    retention_pause_ms: u64 = number(60_000, 100, HOUR_MS);
+    /// Logs looked at, trimmed or forgotten in a second. Two hundred are a year's conferences of a busy server in an hour, and
+    /// no command waits for them longer than for one more of its own kind.
+    retention_steps_per_second: u32 = number(200, 1, 10_000);
+
     /// Bytes of media kept per stream for its viewers. 16 MiB hold 20 seconds of 6 Mbit/s.
     ring_bytes_max: usize = number(16 << 20, RING_BYTES_FLOOR, RING_BYTES_CEILING);
     /// Milliseconds of media kept per stream. Twenty seconds hold two GOPs of an encoder left at its defaults.

@@ -27,7 +27,7 @@ use crate::domain::conference::Subject;
 use crate::domain::event::ExitReason;
 use crate::domain::ticket::MemberClaims;
 use crate::domain::{AppId, ConferenceId, Reason, Refusal, Seq};
-use crate::events::feed::{Follower, Frame, Place, Who, head, snapshot};
+use crate::events::feed::{EVENTS_READ_MAX, Follower, Frame, Past, Place, Wanted, Who, head, snapshot};
 use crate::events::schema;
 use crate::events::views::{ConferenceView, MemberView, StreamView};
 
@@ -86,6 +86,9 @@ struct PageAnswer {
     /// `after` for the next page. The page was the last where it is the conference's `seq`.
     #[schema(value_type = schema::EventNumber)]
     next_after: u64,
+    /// Events between the one asked for and the first of the page are no longer kept; the first `prev` names the last that is
+    /// missing.
+    truncated: bool,
 }
 
 /// One event. Which of the later fields there are depends on `type`.
@@ -132,7 +135,9 @@ refusals!(EventsRefusals: QUERY, INSIDER, IN_CONFERENCE);
 /// Close codes: 1000 after `conferenceExit`; 4008 too slow, resume with `after`; 4009 replaced by a newer socket; 4401 bad token; 4410 no
 /// longer a member (both are upgraded, told `conferenceExit` and closed, since browsers cannot read a refused upgrade); 4503 shutting down.
 ///
-/// **As a plain GET** it is a page of past events. They are kept for 24 h or 10 000 events.
+/// **As a plain GET** it is a page of past events. They are kept for 24 h or 10 000 events. Where older ones were asked for, the page begins
+/// at the oldest that is kept and says `truncated`. Of an ended conference the app key reads them as long as they are kept; members, and the
+/// app key afterwards, are refused with `conference_closed`.
 #[utoipa::path(
     get,
     path = path::EVENTS,
@@ -204,29 +209,43 @@ async fn page(
     id: &ConferenceId,
     query: &EventsQuery,
 ) -> Answer<Response> {
-    let conference = control.reach(caller, id).await?;
+    let conference = match control.reach(caller, id).await {
+        Ok(conference) => Some(conference),
+        // What an ended conference was stays readable for its app, as long as it is kept.
+        Err(refusal) if refusal.reason == Reason::ConferenceClosed && matches!(caller, Insider::App(_)) => {
+            None
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let limit = query.limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Reason::InvalidRequest.because(format!("limit: 1 to {PAGE_MAX}")).into());
     }
     let (_, who) = reader(caller);
     let mut after = Seq(query.after.unwrap_or_default());
-    if let Who::Member { member, epoch } = &who {
+    if let (Who::Member { member, epoch }, Some(conference)) = (&who, &conference) {
         conference.subject(&Subject::Member { id: member.clone(), epoch: *epoch })?;
         after = after.max(Seq(epoch.0.saturating_sub(1)));
     }
-    let past = control.feed.past(id, after, conference.seq, limit).await?;
-    let (entries, told) = past.ok_or_else(|| {
-        Reason::NotFound.because("these events are no longer kept; begin with GET of the conference")
-    })?;
-    let (mut prev, mut events) = (after, Vec::new());
-    for entry in entries {
+    let through = conference.as_ref().map_or(Seq(u64::MAX), |conference| conference.seq);
+    let wanted = Wanted { after, through, entries_max: limit, events_max: EVENTS_READ_MAX };
+    let past = match (control.feed.past(id, wanted).await?, conference) {
+        (Some(past), _) => past,
+        (None, Some(_)) => Past { from: through, entries: Vec::new(), told: through },
+        (None, None) => {
+            let gone = "the conference has ended, and its events are no longer kept";
+            return Err(Reason::ConferenceClosed.because(gone).into());
+        }
+    };
+    let (mut prev, mut events) = (past.from, Vec::new());
+    for entry in past.entries {
         if let Some(frame) = entry.frame(id, &who, prev) {
             prev = frame.seq;
             events.push(frame.value);
         }
     }
-    Ok(json(StatusCode::OK, &PageAnswer { events, next_after: told.0 }))
+    let truncated = past.from > after;
+    Ok(json(StatusCode::OK, &PageAnswer { events, next_after: past.told.0, truncated }))
 }
 
 fn reader(caller: &Insider) -> (AppId, Who) {
@@ -316,7 +335,7 @@ async fn refuse(
     let known = match (refusal.reason, caller) {
         (Reason::ConferenceClosed, _) => Some(ExitReason::ConferenceClosed),
         (Reason::MemberGone, Some(Insider::Member(member))) => {
-            control.feed.exit_reason(id, &member.member).await
+            control.feed.exit_reason(id, &member.member, member.epoch).await
         }
         _ => None,
     };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::coded::coded;
 use super::conference::Created;
-use super::id::{MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+use super::id::{AppId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 use super::limits::Limits;
 use super::password::PasswordHash;
 use super::role::Role;
@@ -268,8 +268,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether nothing can follow this record.
-    pub fn ends_conference(&self) -> bool {
-        self.events.iter().any(|recorded| matches!(recorded.event, Event::ConferenceEnded { .. }))
+    /// When the conference ended, if it did so here: nothing can follow this record.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ends = |recorded: &&Recorded| matches!(recorded.event, Event::ConferenceEnded { .. });
+        self.events.iter().find(ends).map(|recorded| recorded.at)
+    }
+
+    /// The app of the conference that begins here, if one does.
+    pub fn created_in(&self) -> Option<&AppId> {
+        match &self.events.first()?.event {
+            Event::ConferenceCreated(created) => Some(&created.app),
+            _ => None,
+        }
     }
 }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::domain::{ConferenceId, Record};
+use crate::domain::{AppId, ConferenceId, Record, Timestamp};
 
 use super::{
-    AppendError, CLAIM_VALUE_BYTES_MAX, Claim, ClaimError, ClaimKey, ClaimRevision, Claims, Followed, Log,
-    PageBudget, Position, Revision, Snapshot, StoreError, TRIM_RECORDS_MAX, TooLarge, record_text,
+    AppendError, CLAIM_VALUE_BYTES_MAX, Claim, ClaimError, ClaimKey, ClaimRevision, Claims, EndedLog,
+    EndedPart, Followed, Log, LogStatus, PageBudget, Position, Revision, Snapshot, SnapshotAt, StoreError,
+    TRIM_RECORDS_MAX, TooLarge, record_text,
 };
 use faults::AppendVerdict;
 pub use faults::{AppendFault, Faults, HeldAppends};
@@ -37,15 +38,19 @@ struct State {
     /// All records by position; a record's revision is its position.
     records: BTreeMap<u64, (ConferenceId, String)>,
     logs: BTreeMap<ConferenceId, ConferenceLog>,
+    ended: BTreeSet<EndedLog>,
     claims: BTreeMap<ClaimKey, Claim>,
 }
 
 #[derive(Debug, Default)]
 struct ConferenceLog {
+    app: Option<AppId>,
     head: u64,
-    ended: bool,
+    ended_at: Option<Timestamp>,
+    /// The last record that was removed.
+    trimmed: u64,
     positions: BTreeSet<u64>,
-    snapshot: Option<(Revision, Snapshot)>,
+    snapshots: BTreeMap<u64, Snapshot>,
 }
 
 impl Default for MemoryStore {
@@ -70,49 +75,67 @@ impl MemoryStore {
     }
 }
 
+impl ConferenceLog {
+    /// Whether it has ended and nothing but its status is left.
+    fn is_empty(&self) -> bool {
+        self.ended_at.is_some() && self.positions.is_empty()
+    }
+}
+
 impl State {
     fn append(
         &mut self,
         conference: &ConferenceId,
         expected: Revision,
         text: String,
-        ends: bool,
+        record: &Record,
     ) -> Result<Revision, AppendError> {
-        let (head, ended) = self.logs.get(conference).map_or((0, false), |log| (log.head, log.ended));
-        if head != expected.0 {
+        let known = self.logs.get(conference);
+        if known.map_or(0, |log| log.head) != expected.0 {
             return Err(AppendError::Conflict);
         }
-        if ended {
+        if known.is_some_and(|log| log.ended_at.is_some()) {
             return Err(AppendError::Ended);
         }
         self.last_position += 1;
-        let log = self.logs.entry(conference.clone()).or_default();
+        let log = self.logs.entry(conference.clone()).or_insert_with(|| ConferenceLog {
+            app: record.created_in().cloned(),
+            ..ConferenceLog::default()
+        });
         log.head = self.last_position;
-        log.ended = ends;
+        log.ended_at = record.ended_at();
         log.positions.insert(self.last_position);
+        if let Some(at) = log.ended_at {
+            self.ended.insert(EndedLog { at, conference: conference.clone() });
+        }
         self.records.insert(self.last_position, (conference.clone(), text));
         Ok(Revision(self.last_position))
     }
 
     fn trim(&mut self, conference: &ConferenceId, through: Revision) -> usize {
         let Some(log) = self.logs.get_mut(conference) else { return 0 };
-        let Some((folded, _)) = &log.snapshot else { return 0 };
-        let through = through.0.min(folded.0);
+        let through = match log.ended_at {
+            Some(_) => through.0,
+            None => through.0.min(log.snapshots.last_key_value().map_or(0, |(folded, _)| *folded)),
+        };
         let removed: Vec<u64> = log.positions.range(..=through).take(TRIM_RECORDS_MAX).copied().collect();
         for position in &removed {
             log.positions.remove(position);
             self.records.remove(position);
+            log.trimmed = *position;
         }
+        if log.is_empty() {
+            log.snapshots.clear();
+        }
+        log.snapshots = log.snapshots.split_off(&log.trimmed);
         removed.len()
     }
 
     fn forget(&mut self, conference: &ConferenceId) {
-        if self.logs.get(conference).is_some_and(|log| log.ended)
-            && let Some(log) = self.logs.remove(conference)
-        {
-            for position in log.positions {
-                self.records.remove(&position);
-            }
+        let Some(at) = self.logs.get(conference).and_then(|log| log.ended_at) else { return };
+        self.ended.remove(&EndedLog { at, conference: conference.clone() });
+        for position in self.logs.remove(conference).into_iter().flat_map(|log| log.positions) {
+            self.records.remove(&position);
         }
     }
 
@@ -138,7 +161,7 @@ impl Log for MemoryStore {
         }
         let kept = {
             let mut state = self.state.lock();
-            let kept = state.append(conference, expected, text, record.ends_conference());
+            let kept = state.append(conference, expected, text, record);
             if kept.is_ok() {
                 self.durable.send_replace(Position(state.last_position));
             }
@@ -173,9 +196,20 @@ impl Log for MemoryStore {
         Ok(page)
     }
 
-    async fn snapshot(&self, conference: &ConferenceId) -> Result<Option<(Revision, Snapshot)>, StoreError> {
+    async fn snapshot(
+        &self,
+        conference: &ConferenceId,
+        which: SnapshotAt,
+    ) -> Result<Option<(Revision, Snapshot)>, StoreError> {
         self.faults.judge_read()?;
-        Ok(self.state.lock().logs.get(conference).and_then(|log| log.snapshot.clone()))
+        let state = self.state.lock();
+        let Some(log) = state.logs.get(conference) else { return Ok(None) };
+        let found = match which {
+            SnapshotAt::Newest => log.snapshots.last_key_value(),
+            SnapshotAt::UpTo(seq) => log.snapshots.iter().rfind(|(_, snapshot)| snapshot.seq() <= seq),
+            SnapshotAt::Oldest => log.snapshots.first_key_value(),
+        };
+        Ok(found.map(|(at, snapshot)| (Revision(*at), snapshot.clone())))
     }
 
     async fn put_snapshot(
@@ -185,10 +219,10 @@ impl Log for MemoryStore {
         snapshot: &Snapshot,
     ) -> Result<(), StoreError> {
         if let Some(log) = self.state.lock().logs.get_mut(conference)
-            && at.0 <= log.head
-            && log.snapshot.as_ref().is_none_or(|(kept, _)| *kept <= at)
+            && (log.trimmed..=log.head).contains(&at.0)
+            && !log.is_empty()
         {
-            log.snapshot = Some((at, snapshot.clone()));
+            log.snapshots.insert(at.0, snapshot.clone());
         }
         Ok(())
     }
@@ -202,6 +236,37 @@ impl Log for MemoryStore {
         Ok(())
     }
 
+    async fn status(&self, conference: &ConferenceId) -> Result<Option<LogStatus>, StoreError> {
+        self.faults.judge_read()?;
+        let state = self.state.lock();
+        let log = state.logs.get(conference);
+        Ok(log.map(|log| LogStatus {
+            app: log.app.clone(),
+            head: Revision(log.head),
+            ended_at: log.ended_at,
+        }))
+    }
+
+    async fn ended_conferences(
+        &self,
+        part: EndedPart,
+        after: Option<&EndedLog>,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<EndedLog>, StoreError> {
+        self.faults.judge_read()?;
+        let state = self.state.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let due = state.ended.range((from, Bound::Unbounded)).take_while(|ended| ended.at <= until);
+        let is_meant = |ended: &&EndedLog| match part {
+            EndedPart::All => true,
+            EndedPart::WithRecords => {
+                state.logs.get(&ended.conference).is_some_and(|log| !log.positions.is_empty())
+            }
+        };
+        Ok(due.filter(is_meant).take(PageBudget::new(limit).items()).cloned().collect())
+    }
+
     async fn open_conferences(
         &self,
         after: Option<&ConferenceId>,
@@ -210,8 +275,10 @@ impl Log for MemoryStore {
         self.faults.judge_read()?;
         let state = self.state.lock();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let open =
-            state.logs.range::<ConferenceId, _>((from, Bound::Unbounded)).filter(|(_, log)| !log.ended);
+        let open = state
+            .logs
+            .range::<ConferenceId, _>((from, Bound::Unbounded))
+            .filter(|(_, log)| log.ended_at.is_none());
         Ok(open.take(PageBudget::new(limit).items()).map(|(conference, _)| conference.clone()).collect())
     }
 

@@ -11,11 +11,12 @@
 
 mod claim_key;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 mod embedded;
 mod error;
 mod memory;
 mod record_text;
+mod status;
 
 use std::fmt;
 
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::domain::{ConferenceId, Record};
+use crate::domain::{ConferenceId, Record, Seq, Timestamp};
 
 pub use claim_key::{CLAIM_KEY_BYTES_MAX, ClaimKey, InvalidClaimKey};
 pub use embedded::{
@@ -32,6 +33,7 @@ pub use embedded::{
 };
 pub use error::{AppendError, ClaimError, StoreError, TooLarge};
 pub use memory::{AppendFault, Faults, HeldAppends, MemoryStore};
+pub use status::{EndedLog, EndedPart, LogStatus, SnapshotAt};
 
 /// Longest record, in bytes of its JSON: half of what a NATS server accepts in one message by default (1 MiB), so
 /// that every home can keep every record. A full conference joining at once takes a third of it.
@@ -59,6 +61,8 @@ pub struct Revision(u64);
 impl Revision {
     /// Before the first record.
     pub const START: Self = Self(0);
+    /// After every record.
+    pub const END: Self = Self(u64::MAX);
 }
 
 impl fmt::Display for Revision {
@@ -97,15 +101,21 @@ impl fmt::Display for ClaimRevision {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     format: u32,
+    seq: Seq,
     bytes: Bytes,
 }
 
 impl Snapshot {
-    /// Wraps the fold. `format` tells a later version whether it can read the bytes; where it cannot, it reads the
-    /// log instead.
-    pub fn new(format: u32, bytes: Bytes) -> Result<Self, TooLarge> {
+    /// Wraps the fold of everything up to the event `seq`. `format` tells a later version whether it can read the
+    /// bytes; where it cannot, it reads the log instead.
+    pub fn new(format: u32, seq: Seq, bytes: Bytes) -> Result<Self, TooLarge> {
         TooLarge::check("a snapshot", bytes.len(), SNAPSHOT_BYTES_MAX)?;
-        Ok(Self { format, bytes })
+        Ok(Self { format, seq, bytes })
+    }
+
+    /// The last event that is folded in.
+    pub fn seq(&self) -> Seq {
+        self.seq
     }
 
     /// The number given at its making.
@@ -122,7 +132,7 @@ impl Snapshot {
 /// Without the bytes: they hold password hashes.
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot {{ format: {}, {} bytes }}", self.format, self.bytes.len())
+        write!(f, "Snapshot {{ format: {}, seq: {}, {} bytes }}", self.format, self.seq, self.bytes.len())
     }
 }
 
@@ -180,11 +190,16 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Revision, Record)>, StoreError>;
 
-    /// The newest snapshot and the revision that it was folded up to.
-    async fn snapshot(&self, conference: &ConferenceId) -> Result<Option<(Revision, Snapshot)>, StoreError>;
+    /// One of the log's snapshots and the revision that it was folded up to. Every record after it is kept.
+    async fn snapshot(
+        &self,
+        conference: &ConferenceId,
+        which: SnapshotAt,
+    ) -> Result<Option<(Revision, Snapshot)>, StoreError>;
 
-    /// Keeps `snapshot` as the fold up to `at`. One of an older revision than the kept one, or of a log that is not
-    /// there, is dropped without an error: the caller lost a race and nothing else.
+    /// Keeps `snapshot` as the fold up to `at`, beside those of other revisions. One from before the oldest record
+    /// that is kept, or of a log that is not there, is dropped without an error: the caller lost a race and nothing
+    /// else.
     async fn put_snapshot(
         &self,
         conference: &ConferenceId,
@@ -192,12 +207,29 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         snapshot: &Snapshot,
     ) -> Result<(), StoreError>;
 
-    /// Removes up to [`TRIM_RECORDS_MAX`] of the oldest records up to and with `through`, never past the snapshot,
-    /// and tells how many: call it again until it answers 0. A follower that had not come so far misses them.
+    /// Removes up to [`TRIM_RECORDS_MAX`] of the oldest records up to and with `through`, and tells how many: call it
+    /// again until it answers 0. A follower that had not come so far misses them.
+    ///
+    /// Of an open log it never removes a record that the newest snapshot does not hold. Snapshots from before the last
+    /// record that was removed go with it; so whoever wants to follow what is left puts one at `through` first. Of an
+    /// ended log nobody needs the fold: it may be removed whole, with its snapshots, and its status stays.
     async fn trim(&self, conference: &ConferenceId, through: Revision) -> Result<usize, StoreError>;
 
-    /// Removes an ended log with its snapshot. A log that has not ended stays.
+    /// Removes an ended log with its snapshots and its status. A log that has not ended stays.
     async fn forget(&self, conference: &ConferenceId) -> Result<(), StoreError>;
+
+    /// Where the log stands, without reading it; `None` where there is none, or none any more.
+    async fn status(&self, conference: &ConferenceId) -> Result<Option<LogStatus>, StoreError>;
+
+    /// The logs after `after` that ended up to and with `until`, those that ended first in front. Costs nothing for
+    /// others.
+    async fn ended_conferences(
+        &self,
+        part: EndedPart,
+        after: Option<&EndedLog>,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<EndedLog>, StoreError>;
 
     /// The conferences after `after` whose logs have not ended, in the order of their ids. Costs nothing for those
     /// that have.

@@ -122,6 +122,10 @@ pub struct Metrics {
     pub viewer_skips: Counter,
     /// Viewers closed because their socket accepted nothing any more.
     pub viewers_stalled: Counter,
+    /// Records of past events removed from their logs.
+    pub records_trimmed: Counter,
+    /// Logs of ended conferences removed for good.
+    pub logs_forgotten: Counter,
     command_duration: Histogram,
     revocation_duration: Histogram,
 }
@@ -167,6 +171,8 @@ impl Metrics {
                 .plain("viewer_skips", "Times that a viewer fell behind and skipped to a keyframe"),
             viewers_stalled: names
                 .plain("viewers_stalled", "Viewers closed because their socket took nothing"),
+            records_trimmed: names.plain("records_trimmed", "Records of past events removed from their logs"),
+            logs_forgotten: names.plain("logs_forgotten", "Logs of ended conferences removed for good"),
             command_duration: names
                 .seconds("command_duration", "From a command's arrival until it is durable or refused"),
             revocation_duration: names
@@ -271,6 +277,10 @@ pub struct Readings {
     pub conferences: usize,
     /// Streams that somebody publishes, plays or waits for.
     pub streams: usize,
+    /// Bytes of the database file; space that was freed in it is used again.
+    pub store_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub store_wal_bytes: u64,
     /// Operations that the store has made durable.
     pub store_operations: u64,
     /// Transactions that they took: many operations share one.
@@ -296,7 +306,16 @@ impl Collector for ReadingsCollector {
             ("conferences", "Conferences that are open", readings.conferences),
             ("streams", "Streams that somebody publishes, plays or waits for", readings.streams),
         ];
-        for (name, help, number) in gauges {
+        let gauges = gauges.map(|(name, help, number)| (name, help, number as u64)).into_iter();
+        let files = [
+            (
+                "store_bytes",
+                "Size of the database file; freed space in it is used again",
+                readings.store_bytes,
+            ),
+            ("store_wal_bytes", "Size of the database's write-ahead log", readings.store_wal_bytes),
+        ];
+        for (name, help, number) in gauges.chain(files) {
             let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
@@ -441,7 +460,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 26, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 30, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "test code")]
 
 pub mod api;
+pub mod events;
 pub mod ffmpeg;
 pub mod flv;
 pub mod gateway;

@@ -24,6 +24,7 @@ use crate::domain::event::ExitReason;
 use crate::domain::{AppId, Conference, ConferenceId, MemberId, Reason, Recorded, Refusal, Seq};
 use crate::store::{Store, StoreError};
 pub use entry::{Entry, Frame, Who, fold, head, snapshot};
+pub use history::{Past, Wanted};
 use ring::{Next, Ring};
 
 /// Event sockets of all conferences: every viewer of a full stream and as many others; each costs some tens of
@@ -31,6 +32,8 @@ use ring::{Next, Ring};
 pub const SOCKETS_MAX: usize = 20_000;
 /// Missed entries that a resume replays. Beyond them a snapshot is shorter.
 const REPLAYED_MAX: usize = 2_000;
+/// Events that one replay or page looks at: twice the entries that a replay may have, because not every event becomes one.
+pub const EVENTS_READ_MAX: usize = 2 * REPLAYED_MAX;
 /// Logs read at once for those who missed something, so that a storm of reconnects leaves the store to commands.
 const READS_MAX: usize = 4;
 
@@ -208,25 +211,16 @@ impl Feed {
         }
     }
 
-    /// Entries of the log after `after` up to `through`, at most `limit`, and through which event they tell all;
-    /// `None` where the log no longer holds them.
-    pub async fn past(
-        &self,
-        id: &ConferenceId,
-        after: Seq,
-        through: Seq,
-        limit: usize,
-    ) -> Result<Option<(Vec<Entry>, Seq)>, Refusal> {
+    /// Past events from the log. Where it was trimmed, they begin later than wanted; `None` where nothing is kept.
+    pub async fn past(&self, id: &ConferenceId, wanted: Wanted) -> Result<Option<Past>, Refusal> {
         let _turn = self.reads.acquire().await;
-        let missed = history::missed(&*self.store, id, (after, through), limit).await;
-        let missed = missed.map_err(|error| unreadable(id, &error))?;
-        Ok(missed.map(|missed| (missed.entries, missed.told)))
+        history::past(&*self.store, id, wanted).await.map_err(|error| unreadable(id, &error))
     }
 
-    /// Why `member` left, where the log tells.
-    pub async fn exit_reason(&self, id: &ConferenceId, member: &MemberId) -> Option<ExitReason> {
+    /// Why the stay of `member` that began with `epoch` is over, where the log tells.
+    pub async fn exit_reason(&self, id: &ConferenceId, member: &MemberId, epoch: Seq) -> Option<ExitReason> {
         let _turn = self.reads.acquire().await;
-        let reason = history::exit_reason(&*self.store, id, member).await;
+        let reason = history::exit_reason(&*self.store, id, member, epoch).await;
         reason.inspect_err(|error| drop(unreadable(id, error))).ok().flatten()
     }
 }
@@ -300,11 +294,14 @@ impl Follower {
             (self.cursor, self.prev) = (after, after);
             return Ok(Some(Vec::new()));
         }
-        let past = self.feed.past(&self.conference, after, start.seq, REPLAYED_MAX).await?;
-        let Some((entries, _)) = past.filter(|(_, told)| *told == start.seq) else { return Ok(None) };
+        let wanted =
+            Wanted { after, through: start.seq, entries_max: REPLAYED_MAX, events_max: EVENTS_READ_MAX };
+        let past = self.feed.past(&self.conference, wanted).await?;
+        let is_whole = |past: &Past| past.from == after && past.told == start.seq;
+        let Some(past) = past.filter(is_whole) else { return Ok(None) };
         self.prev = after;
         let mut frames = Vec::new();
-        for entry in entries {
+        for entry in past.entries {
             if let Some(frame) = entry.frame(&self.conference, &self.who, self.prev) {
                 self.prev = frame.seq;
                 frames.push(frame);

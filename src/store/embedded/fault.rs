@@ -26,6 +26,11 @@ impl Faulty {
         &self.file
     }
 
+    /// Size of the database file.
+    pub(super) fn file_bytes(&self) -> u64 {
+        std::fs::metadata(&self.file).map_or(0, |metadata| metadata.len())
+    }
+
     /// Size of the write-ahead log file.
     pub(super) fn wal_bytes(&self) -> u64 {
         std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())

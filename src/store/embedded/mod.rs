@@ -23,14 +23,15 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use tokio::sync::watch;
 
-use crate::domain::{ConferenceId, Record};
+use crate::domain::{AppId, ConferenceId, Record, Seq, Timestamp};
 
 use super::{
-    AppendError, CLAIM_VALUE_BYTES_MAX, Claim, ClaimError, ClaimKey, ClaimRevision, Claims, Followed, Log,
-    PageBudget, Position, Revision, Snapshot, StoreError, TooLarge, record_text,
+    AppendError, CLAIM_VALUE_BYTES_MAX, Claim, ClaimError, ClaimKey, ClaimRevision, Claims, EndedLog,
+    EndedPart, Followed, Log, LogStatus, PageBudget, Position, Revision, Snapshot, SnapshotAt, StoreError,
+    TooLarge, record_text,
 };
 pub use backup::{BackupError, BackupFacts, back_up, inspect, store_file};
-use batch::{integer, number};
+use batch::{NewRecord, integer, number};
 use fault::Faulty;
 pub use open::OpenError;
 use open::Opened;
@@ -92,7 +93,17 @@ impl EmbeddedStore {
 
     /// How the writer has fared, for metrics.
     pub fn stats(&self) -> StoreStats {
-        self.counts.stats()
+        StoreStats {
+            file_bytes: self.faulty.file_bytes(),
+            wal_bytes: self.faulty.wal_bytes(),
+            ..self.counts.stats()
+        }
+    }
+
+    /// Gives some of the space that was freed in the file back to the disk, where there is much of it. Tells whether there
+    /// is more to give. Each call is one commit of some milliseconds.
+    pub async fn give_back_space(&self) -> Result<bool, StoreError> {
+        self.writer.submit(0, |batch| batch.give_back_pages().map(Ok)).await
     }
 
     fn refuse_more(&self) {
@@ -159,10 +170,13 @@ impl Log for EmbeddedStore {
         expected: Revision,
         record: &Record,
     ) -> Result<Revision, AppendError> {
-        let text = record_text::encode(record)?;
-        let ends = record.ends_conference();
+        let record = NewRecord {
+            text: record_text::encode(record)?,
+            app: record.created_in().cloned(),
+            ended_at: record.ended_at(),
+        };
         let conference = conference.clone();
-        self.writer.submit(text.len(), move |batch| batch.append(&conference, expected, &text, ends)).await
+        self.writer.submit(record.text.len(), move |batch| batch.append(&conference, expected, &record)).await
     }
 
     async fn read(
@@ -188,28 +202,36 @@ impl Log for EmbeddedStore {
             .await
     }
 
-    async fn snapshot(&self, conference: &ConferenceId) -> Result<Option<(Revision, Snapshot)>, StoreError> {
-        const SQL: &str = "SELECT revision, format, bytes FROM snapshots WHERE conference = ?1";
+    async fn snapshot(
+        &self,
+        conference: &ConferenceId,
+        which: SnapshotAt,
+    ) -> Result<Option<(Revision, Snapshot)>, StoreError> {
+        let (sql, up_to) = match which {
+            SnapshotAt::Newest => (LATER_SNAPSHOT, i64::MAX),
+            SnapshotAt::UpTo(seq) => (LATER_SNAPSHOT, integer(seq.0)),
+            SnapshotAt::Oldest => (EARLIER_SNAPSHOT, i64::MAX),
+        };
         let conference = conference.clone();
         let faulty = self.faulty.clone();
         self.readers
             .submit(move |connection| {
                 let find = || {
                     connection
-                        .prepare_cached(SQL)?
-                        .query_row([conference.as_str()], |row| {
+                        .prepare_cached(sql)?
+                        .query_row(params![conference.as_str(), up_to], |row| {
+                            let bytes = Bytes::from(row.get::<_, Vec<u8>>(3)?);
                             Ok((
                                 Revision(number(row.get(0)?)),
-                                row.get(1)?,
-                                Bytes::from(row.get::<_, Vec<u8>>(2)?),
+                                Snapshot::new(row.get(1)?, Seq(number(row.get(2)?)), bytes),
                             ))
                         })
                         .optional()
                 };
-                let Some((at, format, bytes)) = find().map_err(|error| faulty.error(&error))? else {
+                let Some((at, snapshot)) = find().map_err(|error| faulty.error(&error))? else {
                     return Ok(None);
                 };
-                let snapshot = Snapshot::new(format, bytes)
+                let snapshot = snapshot
                     .map_err(|error| faulty.damaged(format!("the snapshot of {conference}"), error))?;
                 Ok(Some((at, snapshot)))
             })
@@ -245,6 +267,60 @@ impl Log for EmbeddedStore {
                 return Ok(());
             }
         }
+    }
+
+    async fn status(&self, conference: &ConferenceId) -> Result<Option<LogStatus>, StoreError> {
+        const SQL: &str = "SELECT app, head, ended_at FROM logs WHERE conference = ?1";
+        let conference = conference.clone();
+        let faulty = self.faulty.clone();
+        self.readers
+            .submit(move |connection| {
+                let find = || {
+                    connection
+                        .prepare_cached(SQL)?
+                        .query_row([conference.as_str()], |row| {
+                            let ended_at: Option<i64> = row.get(2)?;
+                            Ok((row.get::<_, Option<String>>(0)?, row.get(1)?, ended_at))
+                        })
+                        .optional()
+                };
+                let Some((app, head, ended_at)) = find().map_err(|error| faulty.error(&error))? else {
+                    return Ok(None);
+                };
+                let app = app.map(|app| AppId::parse(&app)).transpose();
+                let app = app.map_err(|error| faulty.damaged(format!("the app of {conference}"), error))?;
+                let ended_at = ended_at.map(|at| Timestamp(number(at)));
+                Ok(Some(LogStatus { app, head: Revision(number(head)), ended_at }))
+            })
+            .await
+    }
+
+    async fn ended_conferences(
+        &self,
+        part: EndedPart,
+        after: Option<&EndedLog>,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<EndedLog>, StoreError> {
+        let sql = match part {
+            EndedPart::All => ENDED_LOGS,
+            EndedPart::WithRecords => ENDED_LOGS_WITH_RECORDS,
+        };
+        // Before every time stands a negative one.
+        let (at, id) =
+            after.map_or((-1, String::new()), |ended| (integer(ended.at.0), ended.conference.to_string()));
+        let faulty = self.faulty.clone();
+        self.readers
+            .submit(move |connection| {
+                let parameters = params![at, id, integer(until.0), sql_limit(limit)];
+                page(connection, &faulty, sql, parameters, limit, |row| {
+                    let at = Timestamp(number(row.get(0)?));
+                    let text = row.get_ref(1)?.as_str()?;
+                    let ended = conference_id(text, &faulty).map(|conference| EndedLog { at, conference });
+                    Ok((text.len(), ended))
+                })
+            })
+            .await
     }
 
     async fn open_conferences(
@@ -296,6 +372,17 @@ impl Log for EmbeddedStore {
         self.readers.submit(move |connection| head(connection).map_err(|error| faulty.error(&error))).await
     }
 }
+
+const LATER_SNAPSHOT: &str = "SELECT revision, format, seq, bytes FROM snapshots
+     WHERE conference = ?1 AND seq <= ?2 ORDER BY revision DESC LIMIT 1";
+const EARLIER_SNAPSHOT: &str = "SELECT revision, format, seq, bytes FROM snapshots
+     WHERE conference = ?1 AND seq <= ?2 ORDER BY revision LIMIT 1";
+const ENDED_LOGS: &str = "SELECT ended_at, conference FROM logs
+     WHERE ended = 1 AND (ended_at, conference) > (?1, ?2) AND ended_at <= ?3
+     ORDER BY ended_at, conference LIMIT ?4";
+const ENDED_LOGS_WITH_RECORDS: &str = "SELECT ended_at, conference FROM logs
+     WHERE ended = 1 AND emptied = 0 AND (ended_at, conference) > (?1, ?2) AND ended_at <= ?3
+     ORDER BY ended_at, conference LIMIT ?4";
 
 /// Answered from the index of open logs alone.
 const OPEN_CONFERENCES: &str =

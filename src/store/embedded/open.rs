@@ -217,6 +217,9 @@ fn make_file(path: &Path, data_dir: &Path) -> Result<(), OpenError> {
 }
 
 fn set_up_writer(writer: &Connection) -> rusqlite::Result<()> {
+    // Of a new file only, and before anything is written to it. A file made without it uses its freed pages again, but does
+    // not shrink.
+    writer.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     writer.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         let mode: String = row.get(0)?;
         if mode == "wal" {

@@ -13,7 +13,10 @@ pub(super) struct Step {
 }
 
 /// All steps, oldest first, numbered from 1 without a gap. The first makes a new file.
-pub(super) const STEPS: &[Step] = &[Step { to: 1, sql: include_str!("schema/0001_logs_and_claims.sql") }];
+pub(super) const STEPS: &[Step] = &[
+    Step { to: 1, sql: include_str!("schema/0001_logs_and_claims.sql") },
+    Step { to: 2, sql: include_str!("schema/0002_ended_logs.sql") },
+];
 
 /// What an opened file is.
 #[derive(Debug, PartialEq, Eq)]

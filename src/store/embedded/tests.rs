@@ -75,8 +75,10 @@ async fn everything_is_back_after_reopening() {
     let at = fill(&doors, &conference(1), 1, 5).await;
     let ended = fill(&doors, &conference(2), 1, 1).await[0];
     doors.append(&conference(2), ended, &ending(2)).await.unwrap();
-    doors.put_snapshot(&conference(1), at[2], &snapshot("three")).await.unwrap();
+    doors.put_snapshot(&conference(1), at[2], &snapshot(3, "three")).await.unwrap();
     doors.trim(&conference(1), at[0]).await.unwrap();
+    let status = doors.status(&conference(2)).await.unwrap();
+    assert!(status.as_ref().is_some_and(|status| status.ended_at.is_some()));
     let claimed = doors.put(&key("rooms/a"), None, Bytes::from_static(b"TS_1")).await.unwrap();
     let deleted = doors.put(&key("rooms/b"), None, Bytes::new()).await.unwrap();
     doors.delete(&key("rooms/b"), deleted).await.unwrap();
@@ -89,7 +91,9 @@ async fn everything_is_back_after_reopening() {
     assert_eq!(log.len(), 4);
     assert_eq!(read_all(&doors, &conference(1)).await, log);
     assert_eq!(doors.follow_all(Position::START, 99).await.unwrap(), followed);
-    assert_eq!(doors.snapshot(&conference(1)).await.unwrap(), Some((at[2], snapshot("three"))));
+    let newest = contract::snapshot_of(&doors, &conference(1), SnapshotAt::Newest).await;
+    assert_eq!(newest, Some((at[2], snapshot(3, "three"))));
+    assert_eq!(doors.status(&conference(2)).await.unwrap(), status);
     assert_eq!(doors.open_conferences(None, 9).await.unwrap(), [conference(1)]);
     let newest = followed.last().unwrap().position;
     assert_eq!((doors.head().await.unwrap(), *doors.changes().borrow()), (newest, newest));
@@ -317,9 +321,12 @@ async fn only_the_gateways_user_may_read_the_files() {
 async fn the_writer_syncs_every_commit_and_keeps_a_write_ahead_log() {
     let folder = TempDir::new().unwrap();
     let store = EmbeddedStore::open(folder.path()).unwrap();
-    for (pragma, wanted) in
-        [("synchronous", "2"), ("journal_mode", "wal"), ("journal_size_limit", "16777216")]
-    {
+    for (pragma, wanted) in [
+        ("synchronous", "2"),
+        ("journal_mode", "wal"),
+        ("journal_size_limit", "16777216"),
+        ("auto_vacuum", "2"),
+    ] {
         let found: Result<String, StoreError> = store
             .writer
             .submit(0, move |batch| {
@@ -340,7 +347,7 @@ async fn the_write_ahead_log_shrinks_again_and_a_long_reader_stops_nobody() {
     outside.execute_batch("BEGIN; SELECT * FROM records;").unwrap();
     // Each differs from the one before: SQLite does not write pages that stay the same.
     for fill in 0..=u8::try_from(WAL_BYTES_MAX / SNAPSHOT_BYTES_MAX as u64).unwrap() {
-        let large = Snapshot::new(1, Bytes::from(vec![fill; SNAPSHOT_BYTES_MAX])).unwrap();
+        let large = Snapshot::new(1, Seq(1), Bytes::from(vec![fill; SNAPSHOT_BYTES_MAX])).unwrap();
         store.put_snapshot(&room, at, &large).await.unwrap();
     }
     let wal_bytes = || Faulty::new(&file(&folder)).wal_bytes();
@@ -353,15 +360,127 @@ async fn the_write_ahead_log_shrinks_again_and_a_long_reader_stops_nobody() {
     assert_eq!(read_all(&store, &room).await.len(), 3);
 }
 
+/// Ended logs without records, made by one transaction.
+const ENDED_LONG_AGO: &str = "
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+    INSERT INTO logs (conference, head, ended, ended_at, emptied, app)
+    SELECT printf('TS_ended%06d', i), 100000 + i, 1, i, 1, 'app' FROM n;";
+/// Ended logs with two records each, 40 MB together.
+const ENDED_YESTERDAY: &str = "
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+    INSERT INTO logs (conference, head, ended, ended_at, app)
+    SELECT printf('TS_ended%06d', i), 200000 + i, 1, i, 'app' FROM n;
+    INSERT INTO records SELECT head - 100000, conference, printf('%.*c', 2000, 'x') FROM logs WHERE ended = 1;
+    INSERT INTO records SELECT head, conference, printf('%.*c', 2000, 'x') FROM logs WHERE ended = 1;
+    UPDATE counters SET last_position = 300000;";
+
+/// What it costs SQLite to list the open conferences, in steps of its virtual machine.
+fn steps_to_list(connection: &Connection) -> i32 {
+    let mut listing = connection.prepare(OPEN_CONFERENCES).unwrap();
+    let listed = listing.query_map(params!["", 999], |row| row.get::<_, String>(0)).unwrap().count();
+    assert_eq!(listed, 3);
+    listing.get_status(rusqlite::StatementStatus::VmStep)
+}
+
 #[tokio::test]
-async fn listing_open_conferences_does_not_touch_the_ended() {
+async fn a_year_of_ended_conferences_costs_a_start_not_one_step() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let doors: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&store);
+    for room in 1..=3 {
+        fill(&doors, &conference(room), 1, 2).await;
+    }
+    let outside = Connection::open(file(&folder)).unwrap();
+    let steps = steps_to_list(&outside);
+    run(&store, ENDED_LONG_AGO).await;
+    assert_eq!(steps_to_list(&outside), steps, "with a hundred thousand ended logs beside");
+    assert_eq!(doors.open_conferences(None, 9).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_forgotten_logs_leave_is_given_back_but_for_a_reserve() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let doors: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&store);
+    fill(&doors, &conference(1), 1, 2).await;
+    run(&store, ENDED_YESTERDAY).await;
+    assert!(!store.give_back_space().await.unwrap(), "nothing is free yet");
+    let mut wal_most = 0;
+    loop {
+        let ended = store.ended_conferences(EndedPart::All, None, Timestamp(u64::MAX), 500).await.unwrap();
+        if ended.is_empty() {
+            break;
+        }
+        let forgotten = ended.iter().map(|ended| store.forget(&ended.conference));
+        let forgotten = futures_util::future::join_all(forgotten).await;
+        assert!(forgotten.into_iter().all(|forgotten| forgotten.is_ok()));
+        wal_most = wal_most.max(store.stats().wal_bytes);
+    }
+    fill(&doors, &conference(1), 3, 1).await;
+    let full = store.stats().file_bytes;
+    assert!(full > 40_000_000, "{full}");
+    while store.give_back_space().await.unwrap() {
+        wal_most = wal_most.max(store.stats().wal_bytes);
+    }
+    assert!(wal_most <= 2 * WAL_BYTES_MAX, "{wal_most}");
+    assert_eq!(read_all(&doors, &conference(1)).await.len(), 3);
+    drop(doors);
+    store.close().await;
+    let left = fs::metadata(file(&folder)).unwrap().len();
+    assert!((16_000_000..20_000_000).contains(&left), "{left} bytes of {full} are left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_bounded_while_readers_follow_each_other_without_a_gap() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let doors: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&store);
+    let room = conference(1);
+    let at = fill(&doors, &room, 1, 200).await;
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (doors, done) = (Arc::clone(&doors), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    doors.follow_all(Position::START, 999).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut most = 0;
+    for fill in 0..24 {
+        let large = Snapshot::new(1, Seq(1), Bytes::from(vec![fill; SNAPSHOT_BYTES_MAX])).unwrap();
+        doors.put_snapshot(&room, at[0], &large).await.unwrap();
+        most = most.max(store.stats().wal_bytes);
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(most < 2 * WAL_BYTES_MAX, "{most} bytes, where {} were written", 24 * SNAPSHOT_BYTES_MAX);
+}
+
+/// How SQLite carries out `sql`.
+fn plan(connection: &Connection, sql: &str, parameters: impl Params) -> String {
+    connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), parameters, |row| row.get(3)).unwrap()
+}
+
+#[tokio::test]
+async fn a_listing_touches_nothing_but_what_it_lists() {
     let folder = TempDir::new().unwrap();
     EmbeddedStore::open(folder.path()).unwrap();
     let connection = Connection::open(file(&folder)).unwrap();
-    let plan: String = connection
-        .query_row(&format!("EXPLAIN QUERY PLAN {OPEN_CONFERENCES}"), params!["", 9], |row| row.get(3))
-        .unwrap();
-    assert!(plan.contains("USING COVERING INDEX open_logs"), "{plan}");
+    let open = plan(&connection, OPEN_CONFERENCES, params!["", 9]);
+    assert!(open.contains("SEARCH logs USING COVERING INDEX open_logs"), "{open}");
+    for (sql, index) in [(ENDED_LOGS, "ended_logs"), (ENDED_LOGS_WITH_RECORDS, "ended_logs_with_records")] {
+        let ended = plan(&connection, sql, params![-1, "", 9, 9]);
+        assert!(ended.contains(&format!("SEARCH logs USING COVERING INDEX {index} (")), "{ended}");
+    }
+    for sql in [LATER_SNAPSHOT, EARLIER_SNAPSHOT] {
+        let snapshot = plan(&connection, sql, params!["", 9]);
+        assert!(snapshot.contains("SEARCH snapshots USING INDEX"), "{snapshot}");
+    }
 }
 
 #[tokio::test]
@@ -403,9 +522,9 @@ fn a_file_of_a_later_release_is_refused_and_left_alone() {
     Connection::open(file(&folder)).unwrap().pragma_update(None, "user_version", 7).unwrap();
     let before = fs::read(file(&folder)).unwrap();
     let error = EmbeddedStore::open(folder.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{error:?}");
     let text = error.to_string();
-    for part in ["tidegate.db", "version 7", "up to 1", "newer release", "run that release"] {
+    for part in ["tidegate.db", "version 7", "up to 2", "newer release", "run that release"] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(fs::read(file(&folder)).unwrap(), before);
@@ -469,8 +588,8 @@ async fn an_older_file_is_brought_up_to_date_with_its_content() {
         fill(&store, &conference(1), 1, 3).await;
     }
     let steps = steps_with(&[
-        "ALTER TABLE logs ADD COLUMN note TEXT NOT NULL DEFAULT 'from step 2'",
-        "UPDATE logs SET note = note || ', then 3'",
+        "ALTER TABLE logs ADD COLUMN note TEXT NOT NULL DEFAULT 'from the next step'",
+        "UPDATE logs SET note = note || ', then another'",
     ]);
     {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
@@ -480,9 +599,36 @@ async fn an_older_file_is_brought_up_to_date_with_its_content() {
     // Each step runs once.
     drop(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
     let connection = Connection::open(file(&folder)).unwrap();
-    assert_eq!(schema::find(&connection).unwrap(), Found::Version(3));
+    assert_eq!(schema::find(&connection).unwrap(), Found::Version(4));
     let note: String = connection.query_row("SELECT note FROM logs", [], |row| row.get(0)).unwrap();
-    assert_eq!(note, "from step 2, then 3");
+    assert_eq!(note, "from the next step, then another");
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_learns_which_logs_ended_and_whose_they_are() {
+    let folder = TempDir::new().unwrap();
+    drop(EmbeddedStore::open_with(folder.path(), &schema::STEPS[..1]).unwrap());
+    let (open, ended) = (conference(1), conference(2));
+    let text = |record: &Record| serde_json::to_string(record).unwrap();
+    let old = Connection::open(file(&folder)).unwrap();
+    let record = "INSERT INTO records VALUES (?1, ?2, ?3)";
+    old.execute(record, params![1, open.as_str(), text(&contract::creation(&open, "app1"))]).unwrap();
+    old.execute(record, params![2, ended.as_str(), text(&contract::creation(&ended, "app2"))]).unwrap();
+    old.execute(record, params![3, ended.as_str(), text(&ending(70))]).unwrap();
+    old.execute_batch(
+        "INSERT INTO logs VALUES ('TS_000001', 1, 0), ('TS_000002', 3, 1);
+         INSERT INTO snapshots VALUES ('TS_000002', 2, 1, x'00');
+         UPDATE counters SET last_position = 3;",
+    )
+    .unwrap();
+    old.close().unwrap();
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    let status = store.status(&open).await.unwrap().unwrap();
+    assert_eq!((status.app, status.ended_at), (AppId::parse("app1").ok(), None));
+    let status = store.status(&ended).await.unwrap().unwrap();
+    assert_eq!((status.app, status.ended_at), (AppId::parse("app2").ok(), Some(Timestamp(70))));
+    assert_eq!(store.snapshot(&ended, SnapshotAt::Newest).await.unwrap(), None);
+    assert_eq!(store.read(&ended, Revision::START, 9).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -495,13 +641,13 @@ async fn a_step_that_fails_leaves_the_file_at_the_version_before() {
     let steps =
         steps_with(&["CREATE TABLE two (a)", "CREATE TABLE three (a); INSERT INTO nowhere VALUES (1)"]);
     let error = EmbeddedStore::open_with(folder.path(), &steps).unwrap_err();
-    assert!(matches!(error, OpenError::Upgrade { from: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Upgrade { from: 3, .. }), "{error:?}");
     let connection = Connection::open(file(&folder)).unwrap();
-    assert_eq!(schema::find(&connection).unwrap(), Found::Version(2));
+    assert_eq!(schema::find(&connection).unwrap(), Found::Version(3));
     connection.execute_batch("SELECT * FROM two").unwrap();
     connection.execute_batch("SELECT * FROM three").unwrap_err();
     drop(connection);
-    // The release that knows up to 2 goes on with it.
+    // The release that knows up to 3 goes on with it.
     let store: Arc<dyn Store> =
         Arc::new(EmbeddedStore::open_with(folder.path(), &steps_with(&["CREATE TABLE two (a)"])).unwrap());
     assert_eq!(read_all(&store, &conference(1)).await.len(), 3);

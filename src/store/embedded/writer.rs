@@ -36,6 +36,10 @@ pub struct StoreStats {
     pub failed_commits: u64,
     /// Changes and reads that were refused because too many waited.
     pub refused_busy: u64,
+    /// Bytes of the database file.
+    pub file_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +57,7 @@ impl Counts {
             operations: self.operations.load(Ordering::Relaxed),
             failed_commits: self.failed_commits.load(Ordering::Relaxed),
             refused_busy: self.refused_busy.load(Ordering::Relaxed),
+            ..StoreStats::default()
         }
     }
 
