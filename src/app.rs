@@ -103,7 +103,7 @@ impl App {
         let listening =
             Listening { rtmp: listeners.rtmp.first, http: listeners.http.first, ops: listeners.ops.first };
 
-        let store = Arc::new(EmbeddedStore::open(data_dir.path())?);
+        let store = Arc::new(EmbeddedStore::open_locked(data_dir.path(), data_dir.lock()?)?);
         let app_key = first_app_key(&data_dir, &store).await?;
         let keys = match &config.master_key_file {
             Some(file) => TokenKeys::derive(&data_dir::read_master_key(file)?),

@@ -11,8 +11,9 @@ use crate::domain::AppId;
 use crate::entropy::{self, EntropyError};
 use crate::secret::Secret;
 
-/// The file whose lock says that a server is running. It stays when the server ends; only the lock counts.
-pub const LOCK_FILE: &str = "lock";
+/// The file whose lock says that a server is running; the store takes the same. It stays when the server ends; only the
+/// lock counts.
+pub const LOCK_FILE: &str = "tidegate.lock";
 /// The file with the first app's key.
 pub const APP_KEY_FILE: &str = "app.key";
 /// Where the key is written before it gets its name, so that no half of it is ever read.
@@ -154,7 +155,7 @@ impl AppKey {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -178,7 +179,7 @@ impl DataDir {
             .open(&lock_path)
             .map_err(|error| unwritable(&lock_path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(unwritable(&lock_path, error)),
         }
@@ -187,6 +188,12 @@ impl DataDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The lock, for whoever must hold it longer than this value lives.
+    pub fn lock(&self) -> Result<File, DataDirError> {
+        let path = self.path.join(LOCK_FILE);
+        self.lock.try_clone().map_err(|error| DataDirError::Unwritable { path, error })
     }
 
     /// The key of the first app. Where the file is absent it is written now: with the key that the store `kept`, so that

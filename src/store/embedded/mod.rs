@@ -14,6 +14,7 @@ mod tests;
 mod wal;
 mod writer;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -59,11 +60,17 @@ impl EmbeddedStore {
     /// Opens the store in `data_dir`, which is made where it is absent, and brings an older file up to date.
     /// Blocks; meant for the start of the process.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        Self::open_with(data_dir, schema::STEPS)
+        Self::open_with(data_dir, schema::STEPS, None)
     }
 
-    fn open_with(data_dir: &Path, steps: &[Step]) -> Result<Self, OpenError> {
-        let Opened { path, writer: connection, lock } = open::open(data_dir, steps)?;
+    /// The same for a caller that has locked `tidegate.lock` in `data_dir` already. The store keeps `lock` until it is
+    /// closed.
+    pub fn open_locked(data_dir: &Path, lock: File) -> Result<Self, OpenError> {
+        Self::open_with(data_dir, schema::STEPS, Some(lock))
+    }
+
+    fn open_with(data_dir: &Path, steps: &[Step], lock: Option<File>) -> Result<Self, OpenError> {
+        let Opened { path, writer: connection, lock } = open::open(data_dir, steps, lock)?;
         let head = head(&connection).map_err(OpenError::engine(&path))?;
         let counts = Arc::new(Counts::default());
         let (readers, threads) = Readers::start(&path, Arc::clone(&counts))?;

@@ -12,7 +12,7 @@ use super::schema::{self, Found, Step};
 
 /// The database, in the data directory.
 pub(super) const FILE_NAME: &str = "tidegate.db";
-/// Locked for as long as the store is open.
+/// Locked for as long as the store is open. A server locks it before it opens the store.
 const LOCK_NAME: &str = "tidegate.lock";
 /// Only the gateway's user reads the database: it holds the master key and the apps' secrets.
 const FILE_MODE: u32 = 0o600;
@@ -122,9 +122,13 @@ pub(super) struct Opened {
     pub(super) lock: File,
 }
 
-pub(super) fn open(data_dir: &Path, steps: &[Step]) -> Result<Opened, OpenError> {
+/// Opens the file under `lock`, or under a lock taken now.
+pub(super) fn open(data_dir: &Path, steps: &[Step], lock: Option<File>) -> Result<Opened, OpenError> {
     make_directory(data_dir)?;
-    let lock = lock(data_dir)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => take_lock(data_dir)?,
+    };
     let path = data_dir.join(FILE_NAME);
     make_file(&path, data_dir)?;
     let mut writer = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -185,7 +189,7 @@ fn private() -> OpenOptions {
     options
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
+fn take_lock(data_dir: &Path) -> Result<File, OpenError> {
     let path = data_dir.join(LOCK_NAME);
     let file = private().open(&path).map_err(OpenError::file(&path))?;
     match file.try_lock() {

@@ -494,6 +494,20 @@ async fn a_second_opener_is_refused() {
     EmbeddedStore::open(folder.path()).unwrap();
 }
 
+#[tokio::test]
+async fn one_lock_guards_the_directory_and_the_store() {
+    let folder = TempDir::new().unwrap();
+    let data_dir = crate::data_dir::DataDir::open(folder.path()).unwrap();
+    assert!(matches!(EmbeddedStore::open(folder.path()), Err(OpenError::InUse { .. })));
+    let store = EmbeddedStore::open_locked(folder.path(), data_dir.lock().unwrap()).unwrap();
+    drop(data_dir);
+    crate::data_dir::DataDir::open(folder.path()).unwrap_err();
+    store.close().await;
+    crate::data_dir::DataDir::open(folder.path()).unwrap();
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_str().unwrap().contains("lock")).count(), 1);
+}
+
 #[test]
 fn what_is_not_ours_is_refused_and_left_alone() {
     let folder = TempDir::new().unwrap();
@@ -592,12 +606,12 @@ async fn an_older_file_is_brought_up_to_date_with_its_content() {
         "UPDATE logs SET note = note || ', then another'",
     ]);
     {
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open_with(folder.path(), &steps, None).unwrap());
         assert_eq!(read_all(&store, &conference(1)).await.len(), 3);
         fill(&store, &conference(1), 4, 1).await;
     }
     // Each step runs once.
-    drop(EmbeddedStore::open_with(folder.path(), &steps).unwrap());
+    drop(EmbeddedStore::open_with(folder.path(), &steps, None).unwrap());
     let connection = Connection::open(file(&folder)).unwrap();
     assert_eq!(schema::find(&connection).unwrap(), Found::Version(4));
     let note: String = connection.query_row("SELECT note FROM logs", [], |row| row.get(0)).unwrap();
@@ -607,7 +621,7 @@ async fn an_older_file_is_brought_up_to_date_with_its_content() {
 #[tokio::test]
 async fn a_file_of_version_1_learns_which_logs_ended_and_whose_they_are() {
     let folder = TempDir::new().unwrap();
-    drop(EmbeddedStore::open_with(folder.path(), &schema::STEPS[..1]).unwrap());
+    drop(EmbeddedStore::open_with(folder.path(), &schema::STEPS[..1], None).unwrap());
     let (open, ended) = (conference(1), conference(2));
     let text = |record: &Record| serde_json::to_string(record).unwrap();
     let old = Connection::open(file(&folder)).unwrap();
@@ -640,7 +654,7 @@ async fn a_step_that_fails_leaves_the_file_at_the_version_before() {
     }
     let steps =
         steps_with(&["CREATE TABLE two (a)", "CREATE TABLE three (a); INSERT INTO nowhere VALUES (1)"]);
-    let error = EmbeddedStore::open_with(folder.path(), &steps).unwrap_err();
+    let error = EmbeddedStore::open_with(folder.path(), &steps, None).unwrap_err();
     assert!(matches!(error, OpenError::Upgrade { from: 3, .. }), "{error:?}");
     let connection = Connection::open(file(&folder)).unwrap();
     assert_eq!(schema::find(&connection).unwrap(), Found::Version(3));
@@ -648,8 +662,9 @@ async fn a_step_that_fails_leaves_the_file_at_the_version_before() {
     connection.execute_batch("SELECT * FROM three").unwrap_err();
     drop(connection);
     // The release that knows up to 3 goes on with it.
-    let store: Arc<dyn Store> =
-        Arc::new(EmbeddedStore::open_with(folder.path(), &steps_with(&["CREATE TABLE two (a)"])).unwrap());
+    let store: Arc<dyn Store> = Arc::new(
+        EmbeddedStore::open_with(folder.path(), &steps_with(&["CREATE TABLE two (a)"]), None).unwrap(),
+    );
     assert_eq!(read_all(&store, &conference(1)).await.len(), 3);
 }
 
@@ -658,7 +673,7 @@ fn a_first_start_that_was_interrupted_is_taken_up_again() {
     let folder = TempDir::new().unwrap();
     // The file exists, the first step has not gone through.
     let broken = [Step { to: 1, sql: "PRAGMA application_id = 1; CREATE TABLE a (b); nonsense" }];
-    let error = EmbeddedStore::open_with(folder.path(), &broken).unwrap_err();
+    let error = EmbeddedStore::open_with(folder.path(), &broken, None).unwrap_err();
     assert!(matches!(error, OpenError::Upgrade { from: 0, .. }), "{error:?}");
     EmbeddedStore::open(folder.path()).unwrap();
 }

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_file_at_the_bound_is_emptied_unless_a_reader_needs_it() {
         let folder = TempDir::new().unwrap();
-        let Opened { path, writer, lock: _lock } = open(folder.path(), STEPS).unwrap();
+        let Opened { path, writer, lock: _lock } = open(folder.path(), STEPS, None).unwrap();
         let faulty = Faulty::new(&path);
         let change = || writer.execute_batch("INSERT INTO claims VALUES (random(), 1, x'00')").unwrap();
         change();
