@@ -38,6 +38,13 @@ async fn page(conference: &Conference, after: u64) -> Value {
     conference.app.api.get(&path, &conference.app.key).await.expect("a page")
 }
 
+/// The frame without the token that is made anew whenever it is written.
+fn without_token(frame: &Value) -> Value {
+    let mut frame = frame.clone();
+    frame.as_object_mut().expect("an object").remove("roleToken");
+    frame
+}
+
 /// The number of the newest event that is shown.
 async fn newest(conference: &Conference) -> u64 {
     let page = page(conference, 0).await;
@@ -64,7 +71,8 @@ async fn a_feed_goes_on_after_a_kill_without_gap_or_repeat_wherever_it_was_cut()
         if after < newest {
             missed = socket.through(newest).await;
         }
-        assert_eq!(missed, told[cut..], "cut after {after}");
+        let untold = told[cut..].iter().map(without_token);
+        assert_eq!(missed.iter().map(without_token).collect::<Vec<_>>(), untold.collect::<Vec<_>>());
         if cut % 5 == 0 {
             let name = format!("after the cut {cut}");
             let later = conference.member(&name, 1).await;
