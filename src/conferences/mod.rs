@@ -19,11 +19,10 @@ mod tests;
 use std::sync::Arc;
 
 use crate::domain::{
-    AppId, Command, Conference, ConferenceId, Created, MediaRight, Reason, Record, Recorded, Refusal, Seq,
-    Timestamp,
+    AppId, Command, Conference, ConferenceId, Created, MediaRight, Reason, Recorded, Refusal, Seq, Timestamp,
 };
-use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Store, StoreError};
-use folding::{Loaded, load};
+use crate::store::{AppendError, PAGE_ITEMS_MAX, Store, StoreError};
+use folding::load;
 use room::{Room, Shared};
 
 /// Hears of every durable record, in the order of its conference, before its commands are answered. Must be quick:

@@ -9,8 +9,8 @@ use serde_json::Map;
 use super::*;
 use crate::domain::conference::{Actor, Admission, ConferenceKind, Join};
 use crate::domain::event::StreamKind;
-use crate::domain::{MemberId, RtcId, UserName};
-use crate::store::{AppendFault, Log as _, MemoryStore, SnapshotAt};
+use crate::domain::{MemberId, Record, RtcId, UserName};
+use crate::store::{AppendFault, Log as _, MemoryStore, Revision, SnapshotAt};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 

@@ -90,7 +90,8 @@ impl House {
             bits[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             let admission = Admission::App { user: UserName::parse("anna").unwrap() };
             let member = MemberId::from_random(bits);
-            let join = Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false };
+            let join =
+                Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false, role: None };
             self.conferences.execute(id, Command::Join(Box::new(join)), at).await.unwrap();
         }
     }
