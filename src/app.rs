@@ -25,7 +25,7 @@ use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
 use crate::entropy::{self, EntropyError};
-use crate::events::{Feed, Revoker};
+use crate::events::{Feed, Gatekeeper, Revoker};
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
@@ -118,12 +118,18 @@ impl App {
         let sessions = SessionTable::new(config.plays_per_url as usize);
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
+        let gatekeeper = Arc::new(Gatekeeper::new(hub.clone()));
         let contacts = Arc::new(Contacts::new(contact_times(&config)));
         let draining = CancellationToken::new();
         let feed = Arc::new(Feed::new(store.clone(), draining.clone()));
         contacts.count_as_present(feed.clone());
-        let conferences =
-            Conferences::open(store.clone(), vec![revoker, contacts.clone(), feed.clone()]).await?;
+        let conferences = Conferences::open(
+            store.clone(),
+            vec![revoker, gatekeeper.clone(), contacts.clone(), feed.clone()],
+        )
+        .await?;
+        // Before anybody is let in.
+        gatekeeper.adopt(&conferences);
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
         tracing::info!(conferences = conferences.count(), "state is back");
@@ -177,6 +183,7 @@ impl App {
         let control = Control::new(ControlDeps {
             conferences: Arc::clone(&conferences),
             sessions: sessions.clone(),
+            hub: hub.clone(),
             apps,
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,

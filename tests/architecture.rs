@@ -70,6 +70,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Foreign crate, and the only places that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
+    ("governor", &["control/rate.rs"]),
     ("utoipa", &["control", "events/schema.rs", "events/views.rs"]),
     ("utoipa_axum", &["control"]),
     ("rml_rtmp", &["rtmp/handshake.rs"]),

@@ -364,6 +364,10 @@ fn event_bytes(recorded: &Recorded) -> usize {
         Event::MemberChanged { ext: Some(_), .. } | Event::ConferenceChanged { metadata: Some(_), .. } => {
             crate::domain::limits::EXT_BYTES_MAX
         }
+        // A member id is 20 bytes of JSON.
+        Event::MessageSent { to, .. } => {
+            crate::domain::limits::MESSAGE_BYTES_MAX + to.as_ref().map_or(0, Vec::len) * 20
+        }
         Event::ConferenceEnded { members } => 100 + members.len() * 32,
         _ => 200,
     }

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::domain::Reason;
-use crate::domain::limits::{EXT_BYTES_MAX, NICK_NAME_CHARS_MAX};
+use crate::domain::limits::{EXT_BYTES_MAX, JSON_DEPTH_MAX, NICK_NAME_CHARS_MAX, json_depth};
 use crate::domain::password::PASSWORD_CHARS_MAX;
 
 /// Largest body that is read (contract, section Control API).
@@ -211,6 +211,9 @@ impl TryFrom<Map<String, Value>> for OwnData {
     type Error = String;
 
     fn try_from(map: Map<String, Value>) -> Result<Self, String> {
+        if map.values().any(|value| json_depth(value) >= JSON_DEPTH_MAX) {
+            return Err(format!("objects and arrays nest at most {JSON_DEPTH_MAX} deep"));
+        }
         let bytes = serde_json::to_vec(&map).map_or(usize::MAX, |text| text.len());
         if bytes <= EXT_BYTES_MAX {
             Ok(Self(map))

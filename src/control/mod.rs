@@ -24,15 +24,19 @@ mod document;
 mod events;
 mod heartbeat;
 mod members;
+mod messages;
 mod moderation;
 mod observe;
 pub mod ops;
 mod place;
 mod problem;
 mod profile;
+#[allow(dead_code, reason = "rules for more than messages")]
+mod rate;
 mod rooms;
 pub mod server;
 mod sessions;
+mod stats;
 mod streams;
 mod subscriptions;
 #[cfg(test)]
@@ -56,10 +60,11 @@ use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
 use crate::events::Feed;
-use crate::hub::SessionTable;
+use crate::hub::{Hub, SessionTable};
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
 use problem::Problem;
+use rate::Limiter;
 use urls::Endpoints;
 
 /// What a request is answered with: the answer, or a problem document.
@@ -92,6 +97,8 @@ pub struct ControlDeps {
     pub conferences: Arc<Conferences>,
     /// The media sessions that are listed and closed.
     pub sessions: SessionTable,
+    /// The streams whose figures are told.
+    pub hub: Hub,
     /// The apps and their keys.
     pub apps: Arc<Apps>,
     /// Hashes and verifies conference passwords.
@@ -112,20 +119,24 @@ pub struct ControlDeps {
 
 /// The control API. Clones share everything.
 #[derive(Clone)]
-pub struct Control(Arc<ControlDeps>);
+pub struct Control {
+    deps: Arc<ControlDeps>,
+    /// How often a member may send messages.
+    messages: Arc<Limiter<MemberId>>,
+}
 
 impl std::ops::Deref for Control {
     type Target = ControlDeps;
 
     fn deref(&self) -> &ControlDeps {
-        &self.0
+        &self.deps
     }
 }
 
 impl Control {
     /// Takes what the API works with.
     pub fn new(deps: ControlDeps) -> Self {
-        Self(Arc::new(deps))
+        Self { deps: Arc::new(deps), messages: Arc::new(messages::limiter()) }
     }
 
     /// Runs a command, counted as `kind`. Answered when it is durable and rights that it ended are revoked.
@@ -183,10 +194,13 @@ mod path {
     pub(super) const EVENTS: &str = "/v1/conferences/{confrId}/events";
     pub(super) const KICK: &str = "/v1/conferences/{confrId}/kick";
     pub(super) const ROLES: &str = "/v1/conferences/{confrId}/roles";
+    pub(super) const MUTE: &str = "/v1/conferences/{confrId}/mute";
+    pub(super) const MESSAGES: &str = "/v1/conferences/{confrId}/messages";
     pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
     pub(super) const STREAM: &str = "/v1/conferences/{confrId}/streams/{streamId}";
     pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
     pub(super) const ROOM_MEMBERS: &str = "/v1/rooms/{roomName}/members";
+    pub(super) const STATS: &str = "/v1/conferences/{confrId}/streams/{streamId}/stats";
     pub(super) const SESSIONS: &str = "/v1/sessions";
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
 
@@ -203,10 +217,13 @@ mod path {
         EVENTS,
         KICK,
         ROLES,
+        MUTE,
+        MESSAGES,
         STREAMS,
         STREAM,
         SUBSCRIPTIONS,
         ROOM_MEMBERS,
+        STATS,
         SESSIONS,
         SESSION,
     ];
@@ -227,6 +244,8 @@ fn api() -> OpenApiRouter<Control> {
         .merge(events::routes())
         .merge(streams::routes())
         .merge(subscriptions::routes())
+        .merge(stats::routes())
+        .merge(messages::routes())
         .merge(moderation::routes())
         .merge(sessions::routes())
         .merge(document::routes())

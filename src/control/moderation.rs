@@ -1,4 +1,6 @@
-//! Running a conference: kick and roles.
+//! Running a conference: kick, roles and mute.
+
+use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,12 +15,13 @@ use super::body::{Json, json};
 use super::document::{BODY, IN_CONFERENCE, RUNNER, refusals};
 use super::place::InConference;
 use super::{Answer, Control, path};
+use crate::domain::conference::MuteChange;
 use crate::domain::event::ExitReason;
 use crate::domain::{Command, Conference, Event, Reason, Recorded, Refusal, Role, UserName};
 use crate::events::schema;
 
 pub(super) fn routes() -> OpenApiRouter<Control> {
-    OpenApiRouter::new().routes(routes!(kick)).routes(routes!(set_roles))
+    OpenApiRouter::new().routes(routes!(kick)).routes(routes!(set_roles)).routes(routes!(mute))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -51,6 +54,25 @@ struct RolesAnswer<'a> {
     /// Those who are inside.
     #[schema(value_type = Vec<schema::User>)]
     changed: Vec<&'a UserName>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MuteRequest {
+    /// Users, inside or not.
+    #[schema(value_type = Vec<schema::User>, min_items = 1, max_items = 300)]
+    member_names: Vec<UserName>,
+    /// Whether their sound is held back. Left out, it stays as it is; one of the two is needed.
+    audio: Option<bool>,
+    /// Whether their pictures are held back.
+    video: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct MuteAnswer<'a> {
+    /// Those who are inside.
+    #[schema(value_type = Vec<schema::User>)]
+    muted: BTreeSet<&'a UserName>,
 }
 
 refusals!(KickRefusals: BODY, RUNNER, IN_CONFERENCE);
@@ -108,6 +130,41 @@ async fn set_roles(
     let command = Command::SetRoles { by, users: request.member_names, role: request.role };
     let done = control.execute("roles", &id, command).await?;
     Ok(json(StatusCode::OK, &RolesAnswer { changed: changed(&done.events, &done.conference) }))
+}
+
+refusals!(MuteRefusals: BODY, RUNNER, IN_CONFERENCE);
+
+/// Mute members, or lift a mute
+///
+/// The gateway holds back their sound, their pictures or both, of all their streams, now and later; they stay connected. When this is
+/// answered nothing of it passes any more. It stays over a rejoin, and only an ADMIN or the app key lifts it. Everyone is told
+/// `memberChanged` for the member and `mediaChanged` for each of its declared streams.
+#[utoipa::path(
+    post,
+    path = path::MUTE,
+    operation_id = "mute",
+    tag = "Moderation",
+    params(InConference),
+    request_body = MuteRequest,
+    responses((status = 200, description = "Whose mute was set.", body = MuteAnswer), MuteRefusals),
+    security(("appKey" = []), ("memberToken" = []), ("ticket" = [])),
+)]
+async fn mute(
+    State(control): State<Control>,
+    caller: Runner,
+    InConference(id): InConference,
+    Json(request): Json<MuteRequest>,
+) -> Answer<Response> {
+    let MuteRequest { member_names: users, audio, video } = request;
+    named(&users)?;
+    if audio.is_none() && video.is_none() {
+        return Err(Reason::InvalidRequest.because("audio, video: at least one of them is needed").into());
+    }
+    let by = control.actor(caller, &id).await?;
+    let change = MuteChange { audio, video };
+    let done = control.execute("mute", &id, Command::SetMuted { by, users: users.clone(), change }).await?;
+    let muted = users.iter().filter(|user| done.conference.member_of(user).is_some()).collect();
+    Ok(json(StatusCode::OK, &MuteAnswer { muted }))
 }
 
 fn named(names: &[UserName]) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! Streams: pubStream and taking a stream back.
+//! Streams: pubStream, turning pictures and sound on and off, and taking a stream back.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,7 +26,7 @@ use crate::events::schema;
 use crate::events::views::{StreamView, rfc3339};
 
 pub(super) fn routes() -> OpenApiRouter<Control> {
-    OpenApiRouter::new().routes(routes!(publish)).routes(routes!(undeclare))
+    OpenApiRouter::new().routes(routes!(publish)).routes(routes!(change, undeclare))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -37,10 +37,12 @@ struct PublishRequest {
     #[serde(default, rename = "type")]
     #[schema(value_type = schema::StreamType)]
     kind: StreamKind,
-    /// With `1` the stream takes no place for video.
+    /// With `1` the stream takes no place for video until video comes. Where none is free then, the video is held back and the owner is
+    /// told `mediaChanged` with `refused`; it passes as soon as a place is free.
     #[serde(default)]
     #[schema(value_type = schema::OffFlag)]
     voff: Flag,
+    /// With `1` sound is held back until the owner turns it on.
     #[serde(default)]
     #[schema(value_type = schema::OffFlag)]
     aoff: Flag,
@@ -129,6 +131,58 @@ async fn publish(
         expires_at: rfc3339(expires_at),
     };
     Ok(json(StatusCode::CREATED, &answer))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeStreamRequest)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ChangeRequest {
+    /// `1` turns the pictures off and gives their place back, `0` takes a place.
+    #[schema(value_type = Option<schema::OffFlag>)]
+    voff: Option<Flag>,
+    /// `1` turns the sound off.
+    #[schema(value_type = Option<schema::OffFlag>)]
+    aoff: Option<Flag>,
+    /// For the app key: whom it acts for.
+    #[schema(value_type = Option<schema::User>)]
+    user: Option<UserName>,
+}
+
+refusals!(ChangeRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::StreamNotFound, Reason::VideosFull]);
+
+/// Turn pictures or sound of a stream on or off
+///
+/// By its owner. What is off is held back by the gateway, whatever is sent. Everyone is told `mediaChanged` where it makes a difference.
+#[utoipa::path(
+    patch,
+    path = path::STREAM,
+    operation_id = "changeStream",
+    tag = "Streams",
+    params(AtStream, ForUser),
+    request_body = ChangeRequest,
+    responses((status = 200, description = "The stream as it is now.", body = StreamView), ChangeRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
+async fn change(
+    State(control): State<Control>,
+    caller: Insider,
+    place: AtStream,
+    Query(query): Query<ForUser>,
+    Json(request): Json<ChangeRequest>,
+) -> Answer<Response> {
+    let conference = control.reach(&caller, &place.conference).await?;
+    let subject = caller.subject_named(request.user, query.user)?;
+    conference.subject(&subject)?;
+    let command = Command::ChangeStream {
+        subject,
+        stream: place.stream_of(&conference)?.id.clone(),
+        video_off: request.voff.map(|off| off.0),
+        audio_off: request.aoff.map(|off| off.0),
+    };
+    let done = control.execute("change_stream", &place.conference, command).await?;
+    // The answer may be of a moment after the change: what was taken back in between is told so.
+    let stream = place.stream_of(&done.conference)?;
+    Ok(json(StatusCode::OK, &StreamView::new(&done.conference, stream)))
 }
 
 refusals!(UndeclareRefusals: QUERY, INSIDER, IN_CONFERENCE, &[Reason::StreamNotFound]);

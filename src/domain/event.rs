@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::coded::coded;
-use super::conference::Created;
+use super::conference::{Created, Muted};
 use super::id::{AppId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 use super::limits::Limits;
 use super::password::PasswordHash;
@@ -168,6 +168,16 @@ pub enum Event {
         /// From now on.
         role: Role,
     },
+    /// What is held back of a user's media was set. Holds for every later stay of that user.
+    MemberMuted {
+        /// Whose, inside or not.
+        user: UserName,
+        /// The ticket that a guest came with: whoever comes with it again is muted alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest_ticket: Option<TicketId>,
+        /// From now on.
+        muted: Muted,
+    },
     /// The app or an ADMIN gave a kicked user a new ticket: it may join again.
     UserReadmitted {
         /// Who.
@@ -190,6 +200,32 @@ pub enum Event {
         /// Declared without sound.
         #[serde(default)]
         audio_off: bool,
+    },
+    /// The owner turned pictures or sound on or off. Holds what is new; what is absent stands as it was.
+    StreamChanged {
+        /// The stream.
+        stream: StreamId,
+        /// Without pictures, and without a video place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video_off: Option<bool>,
+        /// Without sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audio_off: Option<bool>,
+    },
+    /// What is held back of the owner's media changed, and so what of this stream passes. Follows its [`Event::MemberMuted`].
+    StreamMuteChanged {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Pictures that nobody had announced took a video place.
+    VideoGranted {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Pictures came that nobody had announced, and no video place was free: they are held back.
+    VideoRefused {
+        /// The stream.
+        stream: StreamId,
     },
     /// The stream is no longer declared: every URL of it is dead.
     StreamUndeclared {
@@ -223,6 +259,16 @@ pub enum Event {
         stream: StreamId,
         /// Why.
         reason: StreamEnd,
+    },
+    /// Somebody said something.
+    MessageSent {
+        /// Who; null is the app.
+        from: Option<MemberId>,
+        /// To whom alone; absent is everybody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Vec<MemberId>>,
+        /// What.
+        body: Value,
     },
     /// The conference's settings changed. Holds what is new; what is absent stands as it was.
     ConferenceChanged {

@@ -175,6 +175,11 @@ impl StreamId {
         Self(format!("{rtc_id}{STREAM_ID_SEPARATOR}{member}").into())
     }
 
+    /// Whether `member` declared it.
+    pub fn is_of(&self, member: &MemberId) -> bool {
+        Self::split(&self.0).is_some_and(|(_, owner)| owner == member.as_str())
+    }
+
     fn split(text: &str) -> Option<(&str, &str)> {
         let (rtc_id, member) = text.rsplit_once(STREAM_ID_SEPARATOR)?;
         (RtcId::parse(rtc_id).is_ok() && MemberId::parse(member).is_ok()).then_some((rtc_id, member))

@@ -1,6 +1,7 @@
 //! How many of each a conference takes.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Places in one conference. The defaults are those of the hosted product that clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,11 @@ pub const STREAMS_PER_MEMBER_MAX: usize = 8;
 pub const MEMBER_NAMES_MAX: usize = 300;
 /// Largest `ext` or `metadata`, in bytes of JSON (contract, section Objects).
 pub const EXT_BYTES_MAX: usize = 2048;
+/// Largest body of a message, in bytes of JSON (contract, section Control API).
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+/// Deepest nesting of JSON that clients give us to keep. Far more than data about members needs, and far less than the 128 levels
+/// that a JSON reader takes, because records and snapshots put it some levels deeper and must be readable for good.
+pub const JSON_DEPTH_MAX: usize = 32;
 /// Longest nick name, in characters.
 pub const NICK_NAME_CHARS_MAX: usize = 128;
 /// Streams declared at once in one conference: bounds what its end has to undo in one record.
@@ -70,4 +76,55 @@ impl Limits {
         max_audience_count: 8000,
         max_pub_desktop_count: 100,
     };
+}
+
+/// How deep objects and arrays nest in `value`: 0 for a number, 1 for `[]`. Looks no deeper than needed to tell that it
+/// is more than [`JSON_DEPTH_MAX`].
+pub fn json_depth(value: &Value) -> usize {
+    let mut layer = vec![value];
+    let mut depth = 0;
+    while depth <= JSON_DEPTH_MAX {
+        let mut inner = Vec::new();
+        let mut nests = false;
+        for value in layer {
+            match value {
+                Value::Array(items) => {
+                    nests = true;
+                    inner.extend(items);
+                }
+                Value::Object(fields) => {
+                    nests = true;
+                    inner.extend(fields.values());
+                }
+                _ => {}
+            }
+        }
+        if !nests {
+            break;
+        }
+        depth += 1;
+        layer = inner;
+    }
+    depth
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn depth_counts_objects_and_arrays_one_in_the_other() {
+        for (value, depth) in
+            [(json!(7), 0), (json!([]), 1), (json!({ "a": 1, "b": [] }), 2), (json!([[1], { "a": [{}] }]), 4)]
+        {
+            assert_eq!(json_depth(&value), depth, "{value}");
+        }
+        let mut deep = json!(1);
+        for _ in 0..100 {
+            deep = json!([deep]);
+        }
+        assert_eq!(json_depth(&deep), JSON_DEPTH_MAX + 1);
+    }
 }

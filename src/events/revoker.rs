@@ -62,7 +62,13 @@ fn takes_rights_away(event: &Event) -> bool {
         | Event::MemberChanged { .. }
         | Event::UserKicked { .. }
         | Event::UserReadmitted { .. }
+        | Event::MemberMuted { .. }
+        | Event::MessageSent { .. }
         | Event::StreamDeclared { .. }
+        | Event::StreamChanged { .. }
+        | Event::StreamMuteChanged { .. }
+        | Event::VideoGranted { .. }
+        | Event::VideoRefused { .. }
         | Event::MediaStarted { .. }
         | Event::MediaChanged { .. }
         | Event::PublisherReplaced { .. }

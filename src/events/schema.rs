@@ -111,7 +111,7 @@ stand_in!(
     StreamType,
     number("What a stream shows. `0` camera and microphone, `1` a shared desktop.", &[0, 1], 0)
 );
-stand_in!(OffFlag, number("`1` where the owner says that it is off, `0` where it is not.", &[0, 1], 0));
+stand_in!(OffFlag, number("`1` where it is off, `0` where it is not.", &[0, 1], 0));
 stand_in!(
     Time,
     text("A moment in UTC, RFC 3339.", "2027-01-15T08:00:00.123Z")

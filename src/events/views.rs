@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
-use crate::domain::conference::{ConferenceKind, Member, Stream};
+use crate::domain::conference::{ConferenceKind, Member, Muted, Stream};
 use crate::domain::event::{AudioFormat, StreamKind, VideoFormat};
 use crate::domain::{
     AppId, Conference, ConferenceId, Limits, MemberId, Role, RoomName, RtcId, StreamId, Timestamp, UserName,
@@ -117,14 +117,16 @@ pub struct MemberView<'a> {
     role: Role,
     #[schema(value_type = schema::AppData)]
     ext: &'a Map<String, Value>,
-    muted: MutedView,
+    #[schema(value_type = MutedView)]
+    muted: Muted,
     #[schema(value_type = schema::Time)]
     joined_at: String,
 }
 
 /// What an ADMIN or the app took from a member; only they give it back.
-#[derive(Serialize, Default, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Muted)]
+#[expect(dead_code, reason = "tells the document what `Muted` looks like")]
 struct MutedView {
     audio: bool,
     video: bool,
@@ -147,18 +149,18 @@ pub struct StreamView<'a> {
     #[serde(rename = "type")]
     #[schema(value_type = schema::StreamType)]
     kind: StreamKind,
-    /// Whether the owner says that its video is off.
+    /// Whether nobody sees pictures: the owner turned them off, they have no place, or none flow.
     #[schema(value_type = schema::OffFlag)]
     voff: u8,
-    /// Whether the owner says that its audio is off.
+    /// Whether nobody hears sound: the owner turned it off, or none flows.
     #[schema(value_type = schema::OffFlag)]
     aoff: u8,
     /// Whether media flows now. A stream that is declared and not live can be asked for; playing it waits.
     live: bool,
-    /// What the publisher sends; null until it is known.
+    /// What the publisher sends; null until it is known, and while `voff` is 1.
     #[schema(required, value_type = Option<VideoView>)]
     video: Option<&'a VideoFormat>,
-    /// What the publisher sends; null until it is known.
+    /// What the publisher sends; null until it is known, and while `aoff` is 1.
     #[schema(required, value_type = Option<AudioView>)]
     audio: Option<&'a AudioFormat>,
 }
@@ -234,7 +236,7 @@ impl<'a> MemberView<'a> {
             global_name: format!("{app}#{}", member.user),
             role: member.role,
             ext: &member.ext,
-            muted: MutedView::default(),
+            muted: member.muted,
             joined_at: rfc3339(member.joined_at),
         }
     }
@@ -251,11 +253,11 @@ impl<'a> StreamView<'a> {
             mem_id: &stream.owner,
             owner: owner.map(|member| MemberView::new(&conference.settings.app, member)),
             kind: stream.kind,
-            voff: stream.video_off.into(),
-            aoff: stream.audio_off.into(),
+            voff: stream.is_video_off().into(),
+            aoff: stream.is_audio_off().into(),
             live: stream.live.is_some(),
-            video: format.and_then(|format| format.video.as_ref()),
-            audio: format.and_then(|format| format.audio.as_ref()),
+            video: format.and_then(|format| format.video.as_ref()).filter(|_| !stream.is_video_off()),
+            audio: format.and_then(|format| format.audio.as_ref()).filter(|_| !stream.is_audio_off()),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::domain::conference::MediaGate;
 use crate::domain::media_url::Profile;
-use crate::media::PacketClass;
 use crate::media::timeline::TRACK_SKEW_MAX_MS;
+use crate::media::{Packet, PacketClass, PacketKind};
 
 use super::frame::Frame;
+use super::gate::passes;
 use super::ring::{Headers, Ring};
 use super::settings::HubSettings;
 
@@ -69,10 +71,11 @@ impl Cursor {
     }
 
     /// Hands over what comes next: at most `packets_max` packets and `bytes_max` bytes of payload, but at least one
-    /// packet if there is one. Up to three repeated headers come on top.
+    /// packet if there is one. Up to three repeated headers come on top. Leaves out what `open` does not let pass.
     pub(super) fn take(
         &mut self,
         ring: &Ring,
+        open: MediaGate,
         out: &mut Vec<Outgoing>,
         packets_max: usize,
         bytes_max: usize,
@@ -80,7 +83,8 @@ impl Cursor {
         let skipped = self.catch_up(ring);
         let mut portion = Portion { skipped, ..Portion::default() };
         if let Some((headers, timestamp_ms)) = self.owed.take() {
-            for frame in headers.changed_since(&self.sent) {
+            let changed = headers.changed_since(&self.sent);
+            for frame in changed.filter(|frame| passes(open, frame.packet().kind)) {
                 portion.packets += 1;
                 portion.bytes += frame.packet().payload.len();
                 out.push(Outgoing { frame: Arc::clone(frame), timestamp_ms });
@@ -90,7 +94,7 @@ impl Cursor {
         let (mut packets, mut bytes) = (0, 0);
         for slot in ring.from(self.next) {
             let packet = slot.frame.packet();
-            if self.passes(packet.class) {
+            if self.wants(packet, open) {
                 if packets > 0 && (packets >= packets_max || bytes + packet.payload.len() > bytes_max) {
                     break;
                 }
@@ -149,8 +153,13 @@ impl Cursor {
         self.owed = is_behind.then(|| (headers.clone(), timestamp_ms));
     }
 
-    fn passes(&mut self, class: PacketClass) -> bool {
-        match class {
+    /// Whether the viewer gets `packet`. What stands in the ring from before a gate closed is not for it.
+    fn wants(&mut self, packet: &Packet, open: MediaGate) -> bool {
+        if !passes(open, packet.kind) {
+            self.awaits_keyframe |= packet.kind == PacketKind::Video;
+            return false;
+        }
+        match packet.class {
             PacketClass::Keyframe => {
                 self.awaits_keyframe = false;
                 true

@@ -83,7 +83,7 @@ impl Stage {
 
     pub(super) fn publisher(&self, now_ms: u64) -> Source {
         let guard = self.table.enter(start(Direction::Publish, 1, [0; 4]));
-        let publisher = self.hub.publish(&self.id, Arc::clone(guard.session()), Timestamp(now_ms));
+        let publisher = self.hub.publish(&self.id, Arc::clone(guard.session()), Timestamp(now_ms)).unwrap();
         Source { publisher, guard, started_ms: now_ms }
     }
 

@@ -9,17 +9,21 @@
 mod changes;
 mod cursor;
 mod frame;
+mod gate;
+mod meter;
 mod publisher;
 mod ring;
 mod session;
 mod settings;
 mod stream;
 mod streams;
+mod track;
 mod viewer;
 
 pub use changes::{Phase, StreamStatus};
 pub use cursor::Outgoing;
 pub use frame::{Frame, Image, WireFormat};
+pub use meter::StreamRates;
 pub use publisher::{Fenced, Publisher};
 pub use ring::RingUsage;
 pub use session::{

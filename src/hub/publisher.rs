@@ -51,7 +51,8 @@ impl Publisher {
     /// Hands a message to all viewers. `timestamp` is the publisher's own, `payload` the message body, whose memory
     /// should hold nothing else: it is kept as long as the ring keeps the packet. Never waits for a viewer.
     ///
-    /// Pictures before the publisher's first keyframe are accepted and left out: nobody could show them.
+    /// Pictures before the publisher's first keyframe are accepted and left out: nobody could show them. So is what
+    /// [`Hub::set_gate`](super::Hub::set_gate) does not let pass.
     pub fn write(
         &mut self,
         kind: PacketKind,

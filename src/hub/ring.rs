@@ -120,6 +120,18 @@ impl Ring {
         self.headers = Headers::default();
     }
 
+    /// Pictures are held back from now on: nobody begins among those that are kept. Gives the header that was in force,
+    /// which is so no longer.
+    pub(super) fn withdraw_video(&mut self) -> Option<Arc<Frame>> {
+        self.newest_gop = None;
+        self.headers.video.take()
+    }
+
+    /// Sound is held back from now on. Gives the header that was in force, which is so no longer.
+    pub(super) fn withdraw_audio(&mut self) -> Option<Arc<Frame>> {
+        self.headers.audio.take()
+    }
+
     /// Adds the newest packet and lets go of the oldest ones that the bounds no longer allow.
     pub(super) fn push(&mut self, frame: Arc<Frame>, arrived_ms: u64) {
         let packet = frame.packet();

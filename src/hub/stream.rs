@@ -7,16 +7,20 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::domain::conference::MediaGate;
 use crate::domain::event::{AudioFormat, MediaFormat, VideoFormat};
 use crate::domain::{ConferenceId, StreamId, Timestamp};
 use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv};
 
 use super::changes::{Changes, Phase, StreamStatus};
 use super::frame::Frame;
+use super::gate::{Gate, Verdict};
+use super::meter::{Meter, StreamRates};
 use super::publisher::Fenced;
 use super::ring::{Ring, RingUsage};
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
+use super::track::Track;
 
 /// What a stream has done since it began, and what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +45,10 @@ pub struct StreamStats {
     pub newest_ms: u64,
     /// How often viewers had to skip.
     pub skips: u64,
+    /// Packets that viewers passed over when they skipped, added up over all of them.
+    pub dropped_packets: u64,
+    /// Between the two newest keyframes of the publisher, once it has sent two.
+    pub keyframe_gap_ms: Option<u64>,
     /// What is kept.
     pub ring: RingUsage,
 }
@@ -60,6 +68,7 @@ pub(super) struct Stream {
     /// Changed under the lock of the map of streams only.
     pub(super) viewers: AtomicUsize,
     pub(super) skips: AtomicU64,
+    pub(super) dropped_packets: AtomicU64,
 }
 
 /// Whether media has flowed yet, flows, or is over.
@@ -81,13 +90,15 @@ pub(super) struct State {
     conference: Option<ConferenceId>,
     /// This publisher has sent a keyframe: pictures before it belong to no GOP and are not kept.
     has_keyframe: bool,
-    video: Option<VideoInfo>,
-    audio: Option<AudioInfo>,
+    pub(super) gate: Gate,
+    video: Track<VideoInfo>,
+    audio: Track<AudioInfo>,
     totals: StreamStats,
+    meter: Meter,
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, settings: &HubSettings) -> Self {
+    pub(super) fn new(id: StreamId, settings: &HubSettings, gate: MediaGate) -> Self {
         let state = State {
             ring: Ring::new(settings),
             timeline: Timeline::default(),
@@ -96,9 +107,11 @@ impl Stream {
             publisher: None,
             conference: None,
             has_keyframe: false,
-            video: None,
-            audio: None,
+            gate: Gate::new(gate),
+            video: Track::default(),
+            audio: Track::default(),
             totals: StreamStats::default(),
+            meter: Meter::default(),
         };
         Self {
             id,
@@ -106,6 +119,7 @@ impl Stream {
             tail: watch::Sender::new(Tail::default()),
             viewers: AtomicUsize::new(0),
             skips: AtomicU64::new(0),
+            dropped_packets: AtomicU64::new(0),
         }
     }
 
@@ -115,14 +129,34 @@ impl Stream {
         state.claim = claim;
         state.conference = Some(session.right().conference.clone());
         state.has_keyframe = false;
-        state.video = None;
-        state.audio = None;
+        state.video = Track::default();
+        state.audio = Track::default();
+        state.gate.begin();
+        state.meter.begin();
+        state.totals.newest_keyframe_ms = None;
+        state.totals.keyframe_gap_ms = None;
         state.timeline.begin();
         state.ring.forget_headers();
         state.publisher.replace(session)
     }
 
-    /// Adds a packet of the publisher with this claim.
+    /// Lets only that pass which `gate` says.
+    pub(super) fn set_gate(&self, gate: MediaGate) {
+        let mut state = self.state.write();
+        let State { gate: own, ring, .. } = &mut *state;
+        let packet = |frame: Arc<Frame>| frame.packet().clone();
+        let (mut video, mut audio) = (None, None);
+        if own.open().video && !gate.video {
+            video = ring.withdraw_video().map(packet);
+        }
+        if own.open().audio && !gate.audio {
+            audio = ring.withdraw_audio().map(packet);
+        }
+        own.set(gate, video, audio);
+    }
+
+    /// Adds a packet of the publisher with this claim. What its gate does not let pass is looked at and goes no farther,
+    /// but it moves the time line on, so that what passes later stands where it belongs.
     pub(super) fn write(
         &self,
         claim: u64,
@@ -140,10 +174,14 @@ impl Stream {
                 return Ok(());
             }
             packet.timestamp_ms = state.timeline.place(packet.kind, packet.class.is_frame(), stamp, now.0);
-            let is_news = state.learn(&packet);
-            state.count(&packet);
+            let is_news = state.learn(&packet, now.0);
+            state.count(&packet, now.0);
             let is_frame = packet.class.is_frame();
-            state.ring.push(Arc::new(Frame::new(packet)), now.0);
+            if let Verdict::Passes(header) = state.gate.judge(&packet) {
+                for packet in header.into_iter().chain([packet]) {
+                    state.ring.push(Arc::new(Frame::new(packet)), now.0);
+                }
+            }
             let was_live = state.life == Life::Live { claim };
             if is_frame {
                 state.life = Life::Live { claim };
@@ -204,9 +242,14 @@ impl Stream {
             viewers: self.viewers.load(Relaxed),
             newest_ms: state.timeline.newest_ms(),
             skips: self.skips.load(Relaxed),
+            dropped_packets: self.dropped_packets.load(Relaxed),
             ring: state.ring.usage(),
             ..state.totals
         }
+    }
+
+    pub(super) fn rates(&self, now: Timestamp) -> StreamRates {
+        self.state.read().meter.rates(now.0)
     }
 
     /// Wakes the viewers. A writer that was overtaken here by its successor must not turn the tail back.
@@ -248,24 +291,35 @@ impl State {
         self.has_keyframe || !matches!(class, PacketClass::Interframe | PacketClass::VideoOther)
     }
 
-    /// Takes note of what flows; true if that is news. A frame tells the codec only, so it does not override what a
-    /// header told.
-    fn learn(&mut self, packet: &Packet) -> bool {
-        let payload: &Bytes = &packet.payload;
-        match packet.class {
-            PacketClass::VideoSequenceHeader => replace(&mut self.video, flv::video_info(payload)),
-            PacketClass::AudioSequenceHeader => replace(&mut self.audio, flv::audio_info(payload)),
-            PacketClass::Keyframe if self.video.map(|video| video.codec) != flv::video_codec(payload) => {
-                replace(&mut self.video, flv::video_info(payload))
-            }
-            PacketClass::AudioFrame if self.audio.map(|audio| audio.codec) != flv::audio_codec(payload) => {
-                replace(&mut self.audio, flv::audio_info(payload))
-            }
-            _ => false,
-        }
+    pub(super) fn is_alive(&self) -> bool {
+        self.publisher.is_some() || matches!(self.life, Life::Held { .. })
     }
 
-    fn count(&mut self, packet: &Packet) {
+    /// Takes note of what flows, and of what no longer does; true if that is news. A frame tells the codec only, so it
+    /// does not override what a header told.
+    fn learn(&mut self, packet: &Packet, now_ms: u64) -> bool {
+        let payload: &Bytes = &packet.payload;
+        let (video, audio) = (&mut self.video, &mut self.audio);
+        let is_news = match packet.class {
+            PacketClass::VideoSequenceHeader => video.learn(flv::video_info(payload)) | video.see(now_ms),
+            PacketClass::AudioSequenceHeader => audio.learn(flv::audio_info(payload)) | audio.see(now_ms),
+            PacketClass::Keyframe if video.known().map(|video| video.codec) != flv::video_codec(payload) => {
+                video.learn(flv::video_info(payload)) | video.see(now_ms)
+            }
+            PacketClass::AudioFrame
+                if audio.known().map(|audio| audio.codec) != flv::audio_codec(payload) =>
+            {
+                audio.learn(flv::audio_info(payload)) | audio.see(now_ms)
+            }
+            PacketClass::Keyframe | PacketClass::Interframe => video.see(now_ms),
+            PacketClass::AudioFrame => audio.see(now_ms),
+            _ => false,
+        };
+        is_news | video.fall_silent(now_ms) | audio.fall_silent(now_ms)
+    }
+
+    fn count(&mut self, packet: &Packet, now_ms: u64) {
+        self.meter.count(packet.kind, packet.class.is_frame(), packet.payload.len(), now_ms);
         self.totals.packets += 1;
         self.totals.bytes += packet.payload.len() as u64;
         if packet.kind == PacketKind::Video && packet.class.is_frame() {
@@ -273,28 +327,23 @@ impl State {
         }
         if packet.class == PacketClass::Keyframe {
             self.totals.keyframes += 1;
-            self.totals.newest_keyframe_ms = Some(packet.timestamp_ms);
+            let before = self.totals.newest_keyframe_ms.replace(packet.timestamp_ms);
+            self.totals.keyframe_gap_ms = before.map(|before| packet.timestamp_ms.saturating_sub(before));
         }
     }
 
     fn format(&self) -> MediaFormat {
         MediaFormat {
-            video: self.video.map(|video| VideoFormat {
+            video: self.video.flowing().map(|video| VideoFormat {
                 codec: video.codec.to_string(),
                 width: video.width,
                 height: video.height,
             }),
-            audio: self.audio.map(|audio| AudioFormat {
+            audio: self.audio.flowing().map(|audio| AudioFormat {
                 codec: audio.codec.to_string(),
                 sample_rate: audio.sample_rate,
                 channels: audio.channels,
             }),
         }
     }
-}
-
-fn replace<T: PartialEq>(slot: &mut T, value: T) -> bool {
-    let is_news = *slot != value;
-    *slot = value;
-    is_news
 }

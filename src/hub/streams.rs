@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use crate::domain::conference::MediaGate;
 use crate::domain::media_url::Profile;
 use crate::domain::{Reason, Refusal, StreamId, Timestamp};
 
 use super::changes::{Changes, StreamStatus};
 use super::cursor::Cursor;
+use super::meter::StreamRates;
 use super::publisher::Publisher;
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
@@ -30,6 +32,8 @@ pub struct Hub {
 pub(super) struct Shared {
     settings: HubSettings,
     streams: Mutex<BTreeMap<StreamId, Arc<Stream>>>,
+    /// The gates that are not open, of streams that are known here or will be. Locked under the map of streams.
+    gates: Mutex<BTreeMap<StreamId, MediaGate>>,
     newest_claim: AtomicU64,
     pub(super) changes: Changes,
 }
@@ -40,6 +44,7 @@ impl Hub {
         let shared = Shared {
             settings,
             streams: Mutex::default(),
+            gates: Mutex::default(),
             newest_claim: AtomicU64::new(0),
             changes: Changes::default(),
         };
@@ -47,10 +52,19 @@ impl Hub {
     }
 
     /// Makes `session` the publisher of `stream`, from now on and alone. One that was there before is closed as
-    /// replaced and can write no more; its viewers stay.
-    pub fn publish(&self, stream: &StreamId, session: Arc<Session>, now: Timestamp) -> Publisher {
+    /// replaced and can write no more; its viewers stay. A session that was closed meanwhile takes nothing over: the
+    /// error is why.
+    pub fn publish(
+        &self,
+        stream: &StreamId,
+        session: Arc<Session>,
+        now: Timestamp,
+    ) -> Result<Publisher, CloseReason> {
         let (stream, claim, replaced) = {
             let mut streams = self.shared.streams.lock();
+            if let Some(reason) = session.try_closed() {
+                return Err(reason);
+            }
             let stream = self.shared.stream(&mut streams, stream);
             let claim = self.shared.newest_claim.fetch_add(1, Relaxed) + 1;
             let replaced = stream.claim(claim, Arc::clone(&session));
@@ -59,7 +73,23 @@ impl Hub {
         if let Some(replaced) = replaced {
             replaced.close(CloseReason::Replaced);
         }
-        Publisher::new(Arc::clone(&self.shared), stream, session, claim, now)
+        Ok(Publisher::new(Arc::clone(&self.shared), stream, session, claim, now))
+    }
+
+    /// Lets only that of `stream` pass which `gate` says, from now on and whoever publishes it. When this returns,
+    /// nothing else is written any more, and no viewer takes anything else. Forget a stream by opening its gate.
+    pub fn set_gate(&self, stream: &StreamId, gate: MediaGate) {
+        let streams = self.shared.streams.lock();
+        let mut gates = self.shared.gates.lock();
+        if gate == MediaGate::OPEN {
+            gates.remove(stream);
+        } else {
+            gates.insert(stream.clone(), gate);
+        }
+        drop(gates);
+        if let Some(stream) = streams.get(stream) {
+            stream.set_gate(gate);
+        }
     }
 
     /// Attaches a viewer to `stream`, whether or not it has a publisher yet. Refused as overloaded where the stream
@@ -115,6 +145,12 @@ impl Hub {
         stream.map(|stream| stream.stats())
     }
 
+    /// What the publisher of one stream sends, over the last seconds before `now`, if the stream is known.
+    pub fn rates(&self, stream: &StreamId, now: Timestamp) -> Option<StreamRates> {
+        let stream = self.shared.streams.lock().get(stream).cloned();
+        stream.map(|stream| stream.rates(now))
+    }
+
     /// Streams that are known, live or not.
     pub fn stream_count(&self) -> usize {
         self.shared.streams.lock().len()
@@ -135,7 +171,10 @@ impl Shared {
     }
 
     fn stream(&self, streams: &mut BTreeMap<StreamId, Arc<Stream>>, id: &StreamId) -> Arc<Stream> {
-        let fresh = || Arc::new(Stream::new(id.clone(), &self.settings));
+        let fresh = || {
+            let gate = self.gates.lock().get(id).copied().unwrap_or(MediaGate::OPEN);
+            Arc::new(Stream::new(id.clone(), &self.settings, gate))
+        };
         Arc::clone(streams.entry(id.clone()).or_insert_with(fresh))
     }
 

@@ -8,6 +8,7 @@ use super::fixtures::*;
 use super::*;
 
 mod decodable;
+mod gate;
 
 fn small() -> HubSettings {
     HubSettings { rtc_lag_max_ms: 1_000, live_lag_max_ms: 1_000, ..HubSettings::default() }
@@ -332,11 +333,11 @@ fn names_do_not_accumulate() {
         let play = stage.table.enter(start(Direction::Play, 1, [0; 4]));
         let publish = stage.table.enter(start(Direction::Publish, 1, [0; 4]));
         let viewer = stage.hub.subscribe(&id, Rtc, Arc::clone(play.session())).unwrap();
-        drop(stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0)));
+        drop(stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0)).unwrap());
         assert_eq!(stage.hub.stream_count(), 1, "a viewer waits");
         drop(viewer);
         assert_eq!(stage.hub.stream_count(), 0, "never live, and nobody there");
-        let mut publisher = stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0));
+        let mut publisher = stage.hub.publish(&id, Arc::clone(publish.session()), Timestamp(0)).unwrap();
         publisher.write(PacketKind::Audio, 0, sound(10), Timestamp(0)).unwrap();
         let claim = publisher.claim();
         drop(publisher);

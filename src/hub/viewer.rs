@@ -49,6 +49,12 @@ impl Viewer {
         &self.stream.id
     }
 
+    /// Whether the stream has a publisher, or is held for one: there is something to wait for, even where all of it is
+    /// held back.
+    pub fn is_alive(&self) -> bool {
+        self.stream.state.read().is_alive()
+    }
+
     /// Resolves when there may be something to take, or the stream has ended. Cancel-safe. A take that follows may
     /// still be idle, where all that came was not for this viewer.
     pub async fn ready(&mut self) {
@@ -65,12 +71,13 @@ impl Viewer {
     pub fn take(&mut self, out: &mut Vec<Outgoing>, packets_max: usize, bytes_max: usize) -> Taken {
         let (portion, end) = {
             let state = self.stream.state.read();
-            let portion = self.cursor.take(&state.ring, out, packets_max, bytes_max);
+            let portion = self.cursor.take(&state.ring, state.gate.open(), out, packets_max, bytes_max);
             (portion, if portion.packets == 0 { state.end_reason() } else { None })
         };
-        if portion.skipped.is_some() {
+        if let Some(packets) = portion.skipped {
             self.session.counters().add_skip();
             self.stream.skips.fetch_add(1, Relaxed);
+            self.stream.dropped_packets.fetch_add(packets, Relaxed);
         }
         if portion.packets == 0 {
             return end.map_or(Taken::Idle, Taken::Ended);

@@ -267,18 +267,23 @@ impl<S: Transport> Connection<S> {
     fn handle_publish(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
         match self.admit(name, Direction::Publish) {
             Ok(Admitted { session, .. }) => {
-                let publishing =
-                    Publishing::new(&self.gateway.hub, stream, session.session(), Instant::now());
+                let claimed = Publishing::new(&self.gateway.hub, stream, session.session(), Instant::now());
+                let publishing = match claimed {
+                    Ok(publishing) => publishing,
+                    Err(reason) => return self.refuse_publish(stream, &reason.to_string()),
+                };
                 self.work = Work::Publishing(Box::new(publishing));
                 self.session = Some(self.opened(session));
                 self.answer(|session| session.accept_publish(stream));
                 None
             }
-            Err(refusal) => {
-                self.answer(|session| session.refuse_publish(stream, &refusal.to_string()));
-                Some(End::Politely)
-            }
+            Err(refusal) => self.refuse_publish(stream, &refusal.to_string()),
         }
+    }
+
+    fn refuse_publish(&mut self, stream: MessageStreamId, description: &str) -> Option<End> {
+        self.answer(|session| session.refuse_publish(stream, description));
+        Some(End::Politely)
     }
 
     fn handle_play(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
@@ -393,7 +398,7 @@ impl<S: Transport> Connection<S> {
             self.gateway.metrics.viewers_stalled.inc();
             return Some(End::Hard(CloseReason::Stalled));
         }
-        match &self.work {
+        match &mut self.work {
             Work::Asking { .. } => {
                 self.gateway.metrics.handshakes_failed("timeout").inc();
                 Some(End::Silently)
@@ -402,7 +407,11 @@ impl<S: Transport> Connection<S> {
                 let seconds = self.gateway.settings.publisher_idle.as_secs();
                 Some(self.say_goodbye(&format!("publisher_idle: nothing was sent for {seconds} s")))
             }
-            Work::Playing(_) => {
+            Work::Playing(playing) => {
+                // Somebody publishes and is held back: there is something to wait for.
+                if playing.waits_on() {
+                    return None;
+                }
                 let refusal = Reason::StreamNotFound.because("nobody publishes this stream; try again later");
                 self.gateway.metrics.refused(refusal.reason);
                 Some(self.say_goodbye(&refusal.to_string()))

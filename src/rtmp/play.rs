@@ -16,6 +16,8 @@ const PACKETS_PER_TURN: usize = 32;
 /// Bytes taken from the ring at once. What the socket does not take waits in the outbox, where nothing can be skipped
 /// any more, so it is kept below a tenth of a second of a fat stream.
 const BYTES_PER_TURN: usize = 256 * 1024;
+/// Between two looks at a stream that is published and sends nothing to its viewers, however short the first wait was set.
+const WAIT_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// What of the stream the player wants.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +139,15 @@ impl Playing {
                 self.session.close(CloseReason::Revoked(refusal));
             }
         }
+    }
+
+    /// Whether the stream is published though nothing of it has come, and so the wait begins anew.
+    pub(super) fn waits_on(&mut self) -> bool {
+        let is_alive = self.viewer.as_ref().is_some_and(Viewer::is_alive);
+        if is_alive {
+            self.first_media_until = Some(Instant::now() + self.wait.max(WAIT_AGAIN_MIN));
+        }
+        is_alive
     }
 
     /// When the player has waited too long for its publisher.

@@ -9,7 +9,7 @@ use super::proto::{MediaKind, MessageStreamId};
 use std::sync::Arc;
 
 use crate::clock;
-use crate::hub::{Hub, Publisher, Session};
+use crate::hub::{CloseReason, Hub, Publisher, Session};
 use crate::media::packet::PacketKind;
 
 /// Holds the claim on its stream; dropping it leaves the stream held for its publisher's return.
@@ -20,9 +20,15 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    pub(super) fn new(hub: &Hub, stream: MessageStreamId, session: &Arc<Session>, now: Instant) -> Self {
-        let publisher = hub.publish(&session.right().stream, Arc::clone(session), clock::steady());
-        Self { stream, publisher, last_input: now }
+    /// Takes the stream over, unless the session was closed meanwhile: the error is why.
+    pub(super) fn new(
+        hub: &Hub,
+        stream: MessageStreamId,
+        session: &Arc<Session>,
+        now: Instant,
+    ) -> Result<Self, CloseReason> {
+        let publisher = hub.publish(&session.right().stream, Arc::clone(session), clock::steady())?;
+        Ok(Self { stream, publisher, last_input: now })
     }
 
     /// Hands a message to the viewers. A publisher that was replaced writes to nobody; it is told by its session.

@@ -14,6 +14,7 @@ pub mod media_url;
 pub mod peer;
 pub mod process;
 pub mod raw;
+pub mod socket;
 pub mod token;
 pub mod wait;
 
@@ -21,5 +22,6 @@ pub use api::{Api, App, Conference, Member, Refusal};
 pub use ffmpeg::{Pusher, Viewer};
 pub use gateway::{Gateway, Setup};
 pub use media_url::MediaUrl;
-pub use peer::{Peer, Seen};
+pub use peer::{Feed, Peer, Seen};
+pub use socket::EventSocket;
 pub use wait::{EVENT, within};

@@ -431,6 +431,14 @@ impl Watch {
         self.until(&format!("{count} more pictures"), |notes| notes.pictures() >= before + count).await
     }
 
+    /// Waits until so much of the other kind came in a row that some of `gone` would be among it if it still came.
+    pub async fn without(&self, gone: Kind) -> Notes {
+        self.until(&format!("no {gone:?} any more"), |notes| {
+            notes.tags.iter().rev().take_while(|tag| tag.kind != gone).count() >= 30
+        })
+        .await
+    }
+
     /// Waits until the gateway closes the session.
     pub async fn closed(&self) -> Notes {
         self.until("the end", |notes| notes.closed.is_some()).await

@@ -28,7 +28,7 @@ use crate::conferences::passwords::Passwords;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
 use crate::events::Feed;
-use crate::hub::SessionTable;
+use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
 
@@ -104,6 +104,7 @@ async fn gateway() -> Gateway {
     let control = Control::new(ControlDeps {
         conferences: Conferences::open(store, vec![feed.clone()]).await.unwrap(),
         sessions: sessions.clone(),
+        hub: Hub::new(HubSettings::default()),
         feed,
         apps: Arc::new(apps.unwrap()),
         passwords: Arc::new(Passwords::new([6; 32])),

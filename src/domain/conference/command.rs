@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::mute::MuteChange;
 use crate::domain::event::{ExitReason, MediaFormat, StreamEnd, StreamKind};
 use crate::domain::id::{MemberId, RtcId, Seq, StreamId, UserName};
 use crate::domain::limits::LimitsChange;
@@ -112,6 +113,15 @@ pub enum Command {
         /// The role.
         role: Role,
     },
+    /// Hold back the media of users, or let it pass again. Holds for their later stays too.
+    SetMuted {
+        /// On whose authority.
+        by: Actor,
+        /// Whose.
+        users: Vec<UserName>,
+        /// What.
+        change: MuteChange,
+    },
     /// Make ready for a new ticket: a kicked user named in it may join again.
     IssueTicket {
         /// On whose authority.
@@ -131,6 +141,17 @@ pub enum Command {
         video_off: bool,
         /// Without sound.
         audio_off: bool,
+    },
+    /// Turn a stream's pictures or sound on or off; what is `None` stays.
+    ChangeStream {
+        /// Its owner.
+        subject: Subject,
+        /// Which.
+        stream: StreamId,
+        /// Without pictures. Turning them on needs a video place, turning them off gives it back.
+        video_off: Option<bool>,
+        /// Without sound.
+        audio_off: Option<bool>,
     },
     /// Take a stream back.
     UndeclareStream {
@@ -167,6 +188,15 @@ pub enum Command {
         mem_default_role: Option<Role>,
         /// The app's own data, whole.
         metadata: Option<Map<String, Value>>,
+    },
+    /// Say something to everybody, or to some.
+    SendMessage {
+        /// Who says it; `None` is the app.
+        from: Option<Subject>,
+        /// To whom alone; `None` is everybody.
+        to: Option<Vec<MemberId>>,
+        /// What.
+        body: Value,
     },
     /// End the conference if nobody is in it.
     EndIfEmpty,

@@ -2,100 +2,92 @@
 
 use super::command::{Actor, Admission, Command, Join, Subject};
 use super::standing::Admitted;
-use super::{Conference, Member, Stream};
-use crate::domain::event::{Event, ExitReason, StreamEnd, StreamKind};
-use crate::domain::id::{MemberId, StreamId, UserName};
-use crate::domain::limits::{MEMBER_NAMES_MAX, STREAMS_MAX, STREAMS_PER_MEMBER_MAX};
+use super::streams::end_stream;
+use super::{Conference, Member};
+use crate::domain::event::{Event, ExitReason, StreamEnd};
+use crate::domain::id::{MemberId, UserName};
+use crate::domain::limits::MEMBER_NAMES_MAX;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Role;
 
-type Decision = Result<Vec<Event>, Refusal>;
+pub(super) type Decision = Result<Vec<Event>, Refusal>;
 
 /// The events that `command` leads to, none if it changes nothing. The caller records all of them or none.
 pub fn decide(conference: &Conference, command: &Command) -> Decision {
     if conference.is_ended() {
         return Err(Reason::ConferenceClosed.because("the conference has ended"));
     }
-    match command {
-        Command::Join(join) => conference.decide_join(join),
-        Command::Leave { subject, reason } => {
-            let member = conference.subject(subject)?;
-            let mut events = conference.exit(member, *reason, StreamEnd::OwnerGone);
-            events.extend(conference.successor(&[member]));
-            Ok(events)
-        }
-        Command::ChangeMember { subject, nick_name, ext } => {
-            let member = conference.subject(subject)?;
-            Ok(member.change(nick_name.as_ref(), ext.as_ref()))
-        }
-        Command::Kick { by, users } => {
-            conference.require_admin(by)?;
-            conference.decide_kick(users)
-        }
-        Command::SetRoles { by, users, role } => {
-            conference.require_admin(by)?;
-            conference.decide_roles(users, *role)
-        }
-        Command::IssueTicket { by, user } => {
-            conference.require_admin(by)?;
-            let barred = user.iter().filter(|user| conference.is_barred(user));
-            Ok(barred.map(|user| Event::UserReadmitted { user: user.clone() }).collect())
-        }
-        Command::DeclareStream { subject, rtc_id, kind, video_off, audio_off } => {
-            let member = conference.subject(subject)?;
-            let stream = StreamId::new(rtc_id, &member.id);
-            if conference.streams.contains_key(&stream) && member.role.may_publish() {
-                return Ok(Vec::new());
-            }
-            conference.check_stream_place(member, *kind, *video_off)?;
-            Ok(vec![Event::StreamDeclared {
-                stream,
-                member: member.id.clone(),
-                rtc_id: rtc_id.clone(),
-                kind: *kind,
-                video_off: *video_off,
-                audio_off: *audio_off,
-            }])
-        }
-        Command::UndeclareStream { by, stream } => conference.decide_undeclare(by, stream),
-        Command::MediaFlows { stream, format, replaced } => {
-            let Some(declared) = conference.streams.get(stream) else { return Ok(Vec::new()) };
-            let stream = stream.clone();
-            let Some(live) = &declared.live else {
-                return Ok(vec![Event::MediaStarted { stream, format: format.clone() }]);
-            };
-            let mut events = Vec::new();
-            if *replaced {
-                events.push(Event::PublisherReplaced { stream: stream.clone() });
-            }
-            if live != format {
-                events.push(Event::MediaChanged { stream, format: format.clone() });
-            }
-            Ok(events)
-        }
-        Command::MediaEnds { stream, reason } => {
-            let live = conference.streams.get(stream).is_some_and(|stream| stream.live.is_some());
-            Ok(if live {
-                vec![Event::MediaStopped { stream: stream.clone(), reason: *reason }]
-            } else {
-                Vec::new()
-            })
-        }
-        Command::Configure { by, password, limits, mem_default_role, metadata } => {
-            conference.require_admin(by)?;
-            let limits = limits.over(conference.settings.limits);
-            Ok(conference.settings.change(password.as_ref(), limits, *mem_default_role, metadata.as_ref()))
-        }
-        Command::EndIfEmpty if conference.members.is_empty() => Ok(conference.end()),
-        Command::EndIfEmpty => Ok(Vec::new()),
-        Command::End { by } => {
-            conference.require_admin(by)?;
-            Ok(conference.end())
-        }
-    }
+    let mut events = conference.decide_one(command)?;
+    events.extend(conference.grant_free_places(&events));
+    Ok(events)
 }
 
 impl Conference {
+    fn decide_one(&self, command: &Command) -> Decision {
+        match command {
+            Command::Join(join) => self.decide_join(join),
+            Command::Leave { subject, reason } => {
+                let member = self.subject(subject)?;
+                let mut events = self.exit(member, *reason, StreamEnd::OwnerGone);
+                events.extend(self.successor(&[member]));
+                Ok(events)
+            }
+            Command::ChangeMember { subject, nick_name, ext } => {
+                let member = self.subject(subject)?;
+                Ok(member.change(nick_name.as_ref(), ext.as_ref()))
+            }
+            Command::Kick { by, users } => {
+                self.require_admin(by)?;
+                self.decide_kick(users)
+            }
+            Command::SetRoles { by, users, role } => {
+                self.require_admin(by)?;
+                self.decide_roles(users, *role)
+            }
+            Command::IssueTicket { by, user } => {
+                self.require_admin(by)?;
+                let barred = user.iter().filter(|user| self.is_barred(user));
+                Ok(barred.map(|user| Event::UserReadmitted { user: user.clone() }).collect())
+            }
+            Command::SetMuted { by, users, change } => {
+                self.require_admin(by)?;
+                self.decide_mute(users, *change)
+            }
+            Command::DeclareStream { subject, rtc_id, kind, video_off, audio_off } => {
+                self.decide_declare(subject, rtc_id, *kind, *video_off, *audio_off)
+            }
+            Command::ChangeStream { subject, stream, video_off, audio_off } => {
+                self.decide_change_stream(subject, stream, *video_off, *audio_off)
+            }
+            Command::UndeclareStream { by, stream } => self.decide_undeclare(by, stream),
+            Command::MediaFlows { stream, format, replaced } => {
+                Ok(self.decide_flows(stream, format, *replaced))
+            }
+            Command::MediaEnds { stream, reason } => {
+                let live = self.streams.get(stream).is_some_and(|stream| stream.live.is_some());
+                Ok(if live {
+                    vec![Event::MediaStopped { stream: stream.clone(), reason: *reason }]
+                } else {
+                    Vec::new()
+                })
+            }
+            Command::Configure { by, password, limits, mem_default_role, metadata } => {
+                self.require_admin(by)?;
+                let limits = limits.over(self.settings.limits);
+                Ok(self.settings.change(password.as_ref(), limits, *mem_default_role, metadata.as_ref()))
+            }
+            Command::SendMessage { from, to, body } => {
+                self.decide_message(from.as_ref(), to.as_deref(), body)
+            }
+            Command::EndIfEmpty if self.members.is_empty() => Ok(self.end()),
+            Command::EndIfEmpty => Ok(Vec::new()),
+            Command::End { by } => {
+                self.require_admin(by)?;
+                Ok(self.end())
+            }
+        }
+    }
+
     /// The member that `subject` is now.
     pub fn subject(&self, subject: &Subject) -> Result<&Member, Refusal> {
         match subject {
@@ -280,60 +272,6 @@ impl Conference {
         }
         Ok(events)
     }
-
-    fn check_stream_place(&self, member: &Member, kind: StreamKind, video_off: bool) -> Result<(), Refusal> {
-        if !member.role.may_publish() {
-            return Err(Reason::NotAllowed
-                .because("an AUDIENCE member does not publish; an ADMIN can raise its role"));
-        }
-        if self.streams.values().filter(|stream| stream.owner == member.id).count() >= STREAMS_PER_MEMBER_MAX
-        {
-            return Err(Reason::InvalidRequest.because(format!(
-                "a member has at most {STREAMS_PER_MEMBER_MAX} streams; delete one first"
-            )));
-        }
-        if self.streams.len() >= STREAMS_MAX {
-            return Err(Reason::Overloaded.because(format!("a conference has at most {STREAMS_MAX} streams")));
-        }
-        let limits = self.settings.limits;
-        if kind == StreamKind::Desktop && self.desktop_count() >= limits.max_pub_desktop_count {
-            return Err(Reason::DesktopsFull
-                .because(format!("all {} places for desktops are taken", limits.max_pub_desktop_count)));
-        }
-        if !video_off && self.video_count() >= limits.max_video_count {
-            return Err(Reason::VideosFull.because(format!(
-                "all {} places for video are taken; voff 1 declares a stream without video",
-                limits.max_video_count
-            )));
-        }
-        Ok(())
-    }
-
-    fn decide_undeclare(&self, by: &Actor, stream: &StreamId) -> Decision {
-        let known = self.streams.get(stream);
-        let owner = match by {
-            Actor::Member(subject) => {
-                let member = self.subject(subject)?;
-                known.is_some_and(|stream| stream.owner == member.id)
-            }
-            Actor::App | Actor::Ticket(_) => false,
-        };
-        if !owner {
-            self.require_admin(by)?;
-        }
-        let stream = known
-            .ok_or_else(|| Reason::StreamNotFound.because(format!("there is no stream {stream} here")))?;
-        Ok(end_stream(stream, StreamEnd::Deleted))
-    }
-}
-
-fn end_stream(stream: &Stream, reason: StreamEnd) -> Vec<Event> {
-    let mut events = Vec::new();
-    if stream.live.is_some() {
-        events.push(Event::MediaStopped { stream: stream.id.clone(), reason });
-    }
-    events.push(Event::StreamUndeclared { stream: stream.id.clone(), reason });
-    events
 }
 
 fn talkers_full(limit: u32) -> Refusal {
@@ -341,7 +279,7 @@ fn talkers_full(limit: u32) -> Refusal {
 }
 
 /// The names without repeats, in a fixed order.
-fn distinct(users: &[UserName]) -> Result<std::collections::BTreeSet<&UserName>, Refusal> {
+pub(super) fn distinct(users: &[UserName]) -> Result<std::collections::BTreeSet<&UserName>, Refusal> {
     if users.len() > MEMBER_NAMES_MAX {
         return Err(
             Reason::InvalidRequest.because(format!("memberNames holds at most {MEMBER_NAMES_MAX} names"))

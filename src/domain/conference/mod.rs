@@ -8,7 +8,10 @@ mod change;
 mod command;
 mod decide;
 mod media;
+mod message;
+mod mute;
 mod standing;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +22,9 @@ use serde_json::{Map, Value};
 
 pub use command::{Actor, Admission, Command, Join, Subject};
 pub use decide::decide;
+pub use media::MediaGate;
+use media::fold_stream;
+pub use mute::{MuteChange, Muted};
 pub use standing::Admitted;
 use standing::Standings;
 
@@ -152,6 +158,9 @@ pub struct Member {
     pub user: UserName,
     /// What it may do now.
     pub role: Role,
+    /// What is held back of its media.
+    #[serde(default)]
+    pub muted: Muted,
     /// The event that let it in.
     pub epoch: Seq,
     /// What others see beside the user name.
@@ -167,6 +176,20 @@ pub struct Member {
     pub guest_ticket: Option<TicketId>,
 }
 
+/// What becomes of a stream's pictures. Those that are on have a video place, the others have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Pictures {
+    /// They pass.
+    On,
+    /// The stream was declared without. Should they come all the same, they take a place if there is one.
+    Unannounced,
+    /// They came where no place was free: they are held back until one is.
+    Refused,
+    /// The owner turned them off: they are held back until it turns them on.
+    Off,
+}
+
 /// A declared stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -179,9 +202,9 @@ pub struct Stream {
     pub owner: MemberId,
     /// Camera or desktop.
     pub kind: StreamKind,
-    /// Declared without pictures.
-    pub video_off: bool,
-    /// Declared without sound.
+    /// What becomes of its pictures.
+    pub pictures: Pictures,
+    /// Declared without sound, or its owner turned it off: sound is held back.
     pub audio_off: bool,
     /// The event that declared it.
     pub declared: Seq,
@@ -270,6 +293,7 @@ impl Conference {
                         id: member.clone(),
                         user: user.clone(),
                         role: *role,
+                        muted: self.standings.muted_at_join(user, guest_ticket.as_ref()),
                         epoch: recorded.seq,
                         nick_name: nick_name.clone(),
                         ext: ext.clone(),
@@ -296,6 +320,13 @@ impl Conference {
                     member.role = *role;
                 }
             }
+            Event::MemberMuted { user, guest_ticket, muted } => {
+                self.standings.mute(user, guest_ticket.as_ref(), *muted, recorded.seq);
+                if let Some(member) = self.users.get(user).and_then(|id| self.members.get_mut(id)) {
+                    member.muted = *muted;
+                }
+            }
+            Event::MessageSent { .. } => {}
             Event::MemberChanged { .. } | Event::ConferenceChanged { .. } => self.replay_change(recorded),
             Event::ConferenceEnded { .. } => {
                 self.phase = Phase::Ended { at: recorded.at };
@@ -304,11 +335,15 @@ impl Conference {
                 self.talker_count = 0;
             }
             Event::StreamDeclared { .. }
+            | Event::StreamChanged { .. }
+            | Event::StreamMuteChanged { .. }
             | Event::StreamUndeclared { .. }
             | Event::MediaStarted { .. }
             | Event::MediaChanged { .. }
+            | Event::VideoGranted { .. }
+            | Event::VideoRefused { .. }
             | Event::PublisherReplaced { .. }
-            | Event::MediaStopped { .. } => self.replay_stream(recorded),
+            | Event::MediaStopped { .. } => fold_stream(&mut self.streams, recorded.seq, &recorded.event),
         }
     }
 

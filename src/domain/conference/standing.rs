@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Conference;
+use super::{Conference, Muted};
 use crate::domain::id::{Seq, TicketId, UserName};
 use crate::domain::limits::STANDINGS_MAX;
 use crate::domain::refusal::{Reason, Refusal};
@@ -26,6 +26,9 @@ struct Standing {
     /// The role last granted: a join gives no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     granted: Option<Role>,
+    /// What is held back of its media, now and in every later stay.
+    #[serde(default)]
+    muted: Muted,
 }
 
 /// All that a conference remembers about users, inside or not.
@@ -69,6 +72,27 @@ impl Standings {
     pub(super) fn readmit(&mut self, user: &UserName) {
         if let Some(standing) = self.users.get_mut(user) {
             standing.barred = false;
+        }
+    }
+
+    pub(super) fn mute(&mut self, user: &UserName, guest_ticket: Option<&TicketId>, muted: Muted, seq: Seq) {
+        entry(&mut self.users, user, seq).muted = muted;
+        if let Some(ticket) = guest_ticket {
+            entry(&mut self.guest_tickets, ticket, seq).muted = muted;
+        }
+    }
+
+    pub(super) fn muted(&self, user: &UserName) -> Muted {
+        self.users.get(user).map_or_else(Muted::default, |standing| standing.muted)
+    }
+
+    /// What is held back of whoever joins as `user`. A guest's name is new each time, so its ticket tells.
+    pub(super) fn muted_at_join(&self, user: &UserName, guest_ticket: Option<&TicketId>) -> Muted {
+        match guest_ticket.filter(|_| user.is_guest()) {
+            Some(ticket) => {
+                self.guest_tickets.get(ticket).map_or_else(Muted::default, |standing| standing.muted)
+            }
+            None => self.muted(user),
         }
     }
 

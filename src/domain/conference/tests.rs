@@ -2,6 +2,7 @@
 
 mod change;
 mod laws;
+mod media;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::domain::limits::LimitsChange;
 use crate::domain::media_url::{Direction, MediaRight};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::ticket::TicketClaims;
-use laws::{check_pairs, check_state};
+use laws::{check_mutes, check_pairs, check_state};
 
 const AT: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -487,6 +488,11 @@ enum Step {
         name: u8,
         role: Role,
     },
+    Mute {
+        by: Option<u8>,
+        name: u8,
+        change: MuteChange,
+    },
     Issue {
         name: u8,
     },
@@ -508,6 +514,17 @@ enum Step {
         kind: StreamKind,
         video_off: bool,
     },
+    ChangeStream {
+        name: u8,
+        owner: u8,
+        rtc: u8,
+        video_off: Option<bool>,
+        audio_off: Option<bool>,
+    },
+    Message {
+        from: Option<u8>,
+        to: Option<Vec<u8>>,
+    },
     Undeclare {
         by: Option<u8>,
         owner: u8,
@@ -516,6 +533,7 @@ enum Step {
     Flows {
         owner: u8,
         rtc: u8,
+        format: MediaFormat,
         replaced: bool,
     },
     Ends {
@@ -538,6 +556,14 @@ fn limits_change() -> impl Strategy<Value = LimitsChange> {
         max_video_count: videos,
         max_audience_count: audience,
         max_pub_desktop_count: desktops,
+    })
+}
+
+/// Sound, pictures, both or nothing.
+fn format() -> impl Strategy<Value = MediaFormat> {
+    (any::<bool>(), any::<bool>()).prop_map(|(video, audio)| MediaFormat {
+        video: video.then(Default::default),
+        audio: audio.then(Default::default),
     })
 }
 
@@ -565,6 +591,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => name().prop_map(|name| Step::Leave { name }),
         2 => (by(), name()).prop_map(|(by, name)| Step::Kick { by, name }),
         3 => (by(), name(), role()).prop_map(|(by, name, role)| Step::SetRole { by, name, role }),
+        3 => (by(), name(), option(any::<bool>()), option(any::<bool>()))
+            .prop_map(|(by, name, audio, video)| Step::Mute { by, name, change: MuteChange { audio, video } }),
+        4 => (name(), name(), rtc(), option(any::<bool>()), option(any::<bool>()))
+            .prop_map(|(name, owner, rtc, video_off, audio_off)| {
+                Step::ChangeStream { name, owner, rtc, video_off, audio_off }
+            }),
+        1 => (by(), option(proptest::collection::vec(name(), 0..3)))
+            .prop_map(|(from, to)| Step::Message { from, to }),
         1 => name().prop_map(|name| Step::Issue { name }),
         3 => (by(), option(few()), limits_change(), option(role()), option(few()))
             .prop_map(|(by, password, limits, role, metadata)| Step::Configure { by, password, limits, role, metadata }),
@@ -573,7 +607,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (name(), rtc(), kind, any::<bool>())
             .prop_map(|(name, rtc, kind, video_off)| Step::Declare { name, rtc, kind, video_off }),
         2 => (by(), name(), rtc()).prop_map(|(by, owner, rtc)| Step::Undeclare { by, owner, rtc }),
-        5 => (name(), rtc(), any::<bool>()).prop_map(|(owner, rtc, replaced)| Step::Flows { owner, rtc, replaced }),
+        5 => (name(), rtc(), format(), any::<bool>())
+            .prop_map(|(owner, rtc, format, replaced)| Step::Flows { owner, rtc, format, replaced }),
         3 => (name(), rtc()).prop_map(|(owner, rtc)| Step::Ends { owner, rtc }),
         1 => Just(Step::End),
         1 => Just(Step::EndIfEmpty),
@@ -626,6 +661,30 @@ impl Room {
             Step::SetRole { by, name: number, role } => {
                 Command::SetRoles { by: actor(by), users: vec![name(number)], role: *role }
             }
+            Step::Mute { by, name: number, change } => {
+                Command::SetMuted { by: actor(by), users: vec![name(number)], change: *change }
+            }
+            Step::ChangeStream { name: number, owner, rtc, video_off, audio_off } => {
+                // Half of them by the owner itself.
+                let number = if *rtc == 0 { number } else { owner };
+                Command::ChangeStream {
+                    subject: Subject::User(name(number)),
+                    stream: stream(self, owner, rtc),
+                    video_off: *video_off,
+                    audio_off: *audio_off,
+                }
+            }
+            Step::Message { from, to } => {
+                let member = |number: &u8| {
+                    let member = self.conference.member_of(&name(number));
+                    member.map_or_else(|| MemberId::from_random([0; 10]), |member| member.id.clone())
+                };
+                Command::SendMessage {
+                    from: from.as_ref().map(|number| Subject::User(name(number))),
+                    to: to.as_ref().map(|to| to.iter().map(member).collect()),
+                    body: "hello".into(),
+                }
+            }
             Step::Issue { name: number } => Command::IssueTicket { by: Actor::App, user: Some(name(number)) },
             Step::Configure { by, password, limits, role, metadata } => Command::Configure {
                 by: actor(by),
@@ -649,9 +708,9 @@ impl Room {
             Step::Undeclare { by, owner, rtc } => {
                 Command::UndeclareStream { by: actor(by), stream: stream(self, owner, rtc) }
             }
-            Step::Flows { owner, rtc, replaced } => Command::MediaFlows {
+            Step::Flows { owner, rtc, format, replaced } => Command::MediaFlows {
                 stream: stream(self, owner, rtc),
-                format: MediaFormat::default(),
+                format: format.clone(),
                 replaced: *replaced,
             },
             Step::Ends { owner, rtc } => {
@@ -671,6 +730,7 @@ proptest! {
         let mut room = Room::new();
         let first_tickets: BTreeMap<_, _> =
             (0..6).map(|number| (number, room.ticket(Some(&format!("u{number}")), Role::Admin))).collect();
+        let mut muted = BTreeMap::new();
         for step in &steps {
             let command = room.command(step, &first_tickets);
             let before = room.conference.clone();
@@ -678,7 +738,14 @@ proptest! {
             if room.run(&command).is_err() {
                 prop_assert_eq!(&room.conference, &before);
                 prop_assert_eq!(room.log.len(), logged);
+            } else if let Command::SetMuted { users, change, .. } = &command {
+                for user in users {
+                    let muted: &mut Muted = muted.entry(user.clone()).or_default();
+                    muted.audio = change.audio.unwrap_or(muted.audio);
+                    muted.video = change.video.unwrap_or(muted.video);
+                }
             }
+            check_mutes(&room.conference, &muted);
             check_state(&before, &room.conference, &command);
         }
         check_pairs(&room.log);

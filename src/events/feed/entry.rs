@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::conference::{ConferenceKind, Member};
 use crate::domain::event::{ExitReason, StreamEnd};
-use crate::domain::{Conference, ConferenceId, Event, MemberId, Recorded, Role, Seq, StreamId, Timestamp};
+use crate::domain::{
+    Conference, ConferenceId, Event, MemberId, Reason, Recorded, Role, Seq, StreamId, Timestamp,
+};
 use crate::events::views::{ConferenceView, MemberView, Reader, StreamView, rfc3339};
 
 /// Who reads.
@@ -30,6 +32,14 @@ impl Who {
         }
     }
 
+    /// Whether a message between these is for its eyes. The app sees all.
+    fn may_read(&self, from: Option<&MemberId>, to: Option<&[MemberId]>) -> bool {
+        match (self, to) {
+            (Self::App, _) | (_, None) => true,
+            (Self::Member { member, .. }, Some(to)) => from == Some(member) || to.contains(member),
+        }
+    }
+
     fn is(&self, other: &MemberId) -> bool {
         matches!(self, Self::Member { member, .. } if member == other)
     }
@@ -48,11 +58,31 @@ pub struct Entry {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
-    Joined { hidden: bool },
-    Changed { hidden: bool },
-    Exited { member: MemberId, reason: ExitReason, hidden: bool },
-    Role { member: MemberId, hidden: bool },
+    Joined {
+        hidden: bool,
+    },
+    Changed {
+        hidden: bool,
+    },
+    Exited {
+        member: MemberId,
+        reason: ExitReason,
+        hidden: bool,
+    },
+    Role {
+        member: MemberId,
+        hidden: bool,
+    },
     Plain(&'static str),
+    /// Pictures of this owner found no place.
+    Refused {
+        owner: MemberId,
+    },
+    /// Said by one, or by the app; to some, or to all.
+    Message {
+        from: Option<MemberId>,
+        to: Option<Vec<MemberId>>,
+    },
     Ended,
 }
 
@@ -98,8 +128,16 @@ pub fn fold(conference: &mut Conference, recorded: &Recorded) -> Option<Entry> {
         Event::RoleChanged { user, .. } => conference.member_of(user).map(|member| member.role),
         _ => None,
     };
+    let unchanged = match &recorded.event {
+        Event::StreamChanged { stream, .. } => stream_body(conference, stream, None),
+        _ => None,
+    };
     conference.replay(recorded);
     let (kind, body) = before.or_else(|| told_after(conference, &recorded.event, former))?;
+    // What an owner turns off that was off to the eye is no news.
+    if unchanged.as_ref() == Some(&body) {
+        return None;
+    }
     let Value::Object(body) = body else { return None };
     let bytes = serde_json::to_vec(&body).map_or(0, |text| text.len());
     Some(Entry { seq: recorded.seq, at: recorded.at, kind, body, bytes })
@@ -136,10 +174,22 @@ fn told_after(conference: &Conference, event: &Event, former: Option<Role>) -> O
             let body = json!({ "member": member_view(conference, member) });
             Some((Kind::Role { member: member.id.clone(), hidden }, body))
         }
-        Event::MemberChanged { member, .. } => {
-            let member = conference.members.get(member)?;
-            let body = json!({ "member": member_view(conference, member) });
-            Some((Kind::Changed { hidden: hidden(conference, member.role) }, body))
+        Event::MemberChanged { member, .. } => changed(conference, conference.members.get(member)?),
+        Event::MemberMuted { user, .. } => changed(conference, conference.member_of(user)?),
+        Event::VideoRefused { stream } => {
+            let mut body = stream_body(conference, stream, None)?;
+            body["refused"] = Reason::VideosFull.word().into();
+            let owner = conference.streams.get(stream)?.owner.clone();
+            Some((Kind::Refused { owner }, body))
+        }
+        Event::MessageSent { from, to, body } => {
+            let sender = from.as_ref().and_then(|from| conference.members.get(from));
+            let sender = sender.map(|sender| member_view(conference, sender));
+            let mut told = json!({ "from": sender, "body": body });
+            if let Some(to) = to {
+                told["to"] = view(to);
+            }
+            Some((Kind::Message { from: from.clone(), to: to.clone() }, told))
         }
         Event::ConferenceChanged { .. } => {
             // The members of a view for members are no secret to the app, which knows the rest by GET.
@@ -149,11 +199,19 @@ fn told_after(conference: &Conference, event: &Event, former: Option<Role>) -> O
         Event::MediaStarted { stream, .. } => {
             Some((Kind::Plain("streamAdded"), stream_body(conference, stream, None)?))
         }
-        Event::MediaChanged { stream, .. } => {
+        Event::MediaChanged { stream, .. }
+        | Event::StreamChanged { stream, .. }
+        | Event::StreamMuteChanged { stream }
+        | Event::VideoGranted { stream } => {
             Some((Kind::Plain("mediaChanged"), stream_body(conference, stream, None)?))
         }
         _ => None,
     }
+}
+
+fn changed(conference: &Conference, member: &Member) -> Option<(Kind, Value)> {
+    let body = json!({ "member": member_view(conference, member) });
+    Some((Kind::Changed { hidden: hidden(conference, member.role) }, body))
 }
 
 impl Entry {
@@ -185,6 +243,10 @@ impl Entry {
             {
                 return None;
             }
+            Kind::Refused { owner } if !is_app && !who.is(owner) => return None,
+            Kind::Refused { .. } => "mediaChanged",
+            Kind::Message { from, to } if !who.may_read(from.as_ref(), to.as_deref()) => return None,
+            Kind::Message { .. } => "message",
             Kind::Joined { .. } => "memberJoined",
             Kind::Changed { .. } => "memberChanged",
             Kind::Exited { .. } => "memberExited",

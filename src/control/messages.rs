@@ -1,0 +1,94 @@
+//! Messages to a conference.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::Insider;
+use super::body::{Json, Query, json};
+use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
+use super::members::ForUser;
+use super::place::InConference;
+use super::problem::Problem;
+use super::rate::{Limiter, Rate};
+use super::{Answer, Control, path};
+use crate::domain::{Command, MemberId, Reason, UserName};
+use crate::events::schema;
+
+/// Messages a second of one member (contract, section Control API), and as many at once.
+const MESSAGES_PER_SECOND: u32 = 5;
+
+pub(super) fn limiter() -> Limiter<MemberId> {
+    Limiter::new(Rate::per_second(MESSAGES_PER_SECOND, 1))
+}
+
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(send))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MessageRequest {
+    /// Reaches these alone; without it, everybody.
+    #[schema(value_type = Option<Vec<schema::MemId>>, min_items = 1, max_items = 300)]
+    to: Option<Vec<MemberId>>,
+    /// Any JSON value of at most 4096 bytes.
+    body: Value,
+    /// For the app key: whom it acts for. Without it the message is the app's own.
+    #[schema(value_type = Option<schema::User>)]
+    user: Option<UserName>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct MessageAnswer {
+    /// The number of the message among the conference's events.
+    #[schema(value_type = schema::EventNumber)]
+    seq: u64,
+}
+
+refusals!(MessageRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::RateLimited]);
+
+/// Send a message
+///
+/// To everybody, or to some members alone: then only the sender, they and the app key see it. It comes as the event `message`. A member
+/// may send five a second; the app key without `user` is not limited, and such a message has `from: null`.
+#[utoipa::path(
+    post,
+    path = path::MESSAGES,
+    operation_id = "sendMessage",
+    tag = "Events",
+    params(InConference, ForUser),
+    request_body = MessageRequest,
+    responses((status = 201, description = "The message stands among the events.", body = MessageAnswer), MessageRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
+async fn send(
+    State(control): State<Control>,
+    caller: Insider,
+    InConference(id): InConference,
+    Query(query): Query<ForUser>,
+    Json(request): Json<MessageRequest>,
+) -> Answer<Response> {
+    let conference = control.reach(&caller, &id).await?;
+    let from = match (&caller, &request.user, &query.user) {
+        (Insider::App(_), None, None) => None,
+        _ => Some(caller.subject_named(request.user, query.user)?),
+    };
+    if let Some(subject) = &from {
+        let member = conference.subject(subject)?;
+        control.messages.take(&member.id).map_err(|_| {
+            Reason::RateLimited
+                .because(format!("a member sends at most {MESSAGES_PER_SECOND} messages a second"))
+        })?;
+    }
+    let command = Command::SendMessage { from, to: request.to, body: request.body };
+    let done = control.execute("send_message", &id, command).await?;
+    // One command, one event.
+    let sent = done.events.first().ok_or_else(Problem::internal)?;
+    Ok(json(StatusCode::CREATED, &MessageAnswer { seq: sent.seq.0 }))
+}

@@ -1,0 +1,97 @@
+//! How a stream does.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::Insider;
+use super::body::json;
+use super::document::{IN_CONFERENCE, INSIDER, refusals};
+use super::place::AtStream;
+use super::{Answer, Control, path};
+use crate::clock;
+use crate::domain::{Reason, StreamId};
+use crate::events::schema;
+
+pub(super) fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new().routes(routes!(stats))
+}
+
+/// Rates are those of what the publisher sends, over the last five seconds, whether or not it may pass.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StreamStats)]
+#[serde(rename_all = "camelCase")]
+struct StatsAnswer<'a> {
+    #[schema(value_type = schema::StreamName)]
+    stream_id: &'a StreamId,
+    live: bool,
+    video_bitrate_bps: u64,
+    audio_bitrate_bps: u64,
+    /// Pictures a second, with one digit behind the point.
+    fps: f64,
+    /// Between the two newest keyframes; null before the second.
+    #[schema(required)]
+    keyframe_gap_ms: Option<u64>,
+    viewers: usize,
+    /// Packets that viewers passed over because they were too far behind, added up over all viewers.
+    dropped_packets: u64,
+    /// How often a viewer passed something over.
+    skips: u64,
+    /// What this gateway adds between a packet's arrival and its way out; null where it is not measured.
+    #[schema(required)]
+    added_delay_ms: Option<u64>,
+    /// What is not let pass: by a mute, because it is turned off, or for want of a video place.
+    held_back: HeldBack,
+}
+
+/// What viewers do not get.
+#[derive(Serialize, ToSchema)]
+struct HeldBack {
+    audio: bool,
+    video: bool,
+}
+
+refusals!(StatsRefusals: INSIDER, IN_CONFERENCE, &[Reason::StreamNotFound]);
+
+/// Look at a stream's figures
+///
+/// All zeros before anybody publishes.
+#[utoipa::path(
+    get,
+    path = path::STATS,
+    operation_id = "streamStats",
+    tag = "Streams",
+    params(AtStream),
+    responses((status = 200, description = "The figures of this moment.", body = StatsAnswer), StatsRefusals),
+    security(("memberToken" = []), ("appKey" = [])),
+)]
+async fn stats(State(control): State<Control>, caller: Insider, place: AtStream) -> Answer<Response> {
+    let conference = control.reach(&caller, &place.conference).await?;
+    if let Insider::Member(_) = &caller {
+        conference.subject(&caller.subject(None)?)?;
+    }
+    let stream = place.stream_of(&conference)?;
+    // What nobody has published or played yet is all zeros.
+    let stats = control.hub.stats(&stream.id).unwrap_or_default();
+    let rates = control.hub.rates(&stream.id, clock::steady()).unwrap_or_default();
+    let gate = conference.media_gate(&stream.id);
+    let tenths = u32::try_from((rates.millipictures + 50) / 100).unwrap_or(u32::MAX);
+    let answer = StatsAnswer {
+        stream_id: &stream.id,
+        live: stream.live.is_some(),
+        video_bitrate_bps: rates.video_bits,
+        audio_bitrate_bps: rates.audio_bits,
+        fps: f64::from(tenths) / 10.0,
+        keyframe_gap_ms: stats.keyframe_gap_ms,
+        viewers: stats.viewers,
+        dropped_packets: stats.dropped_packets,
+        skips: stats.skips,
+        added_delay_ms: None,
+        held_back: HeldBack { audio: !gate.audio, video: !gate.video },
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
