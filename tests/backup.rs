@@ -222,7 +222,7 @@ async fn what_is_no_whole_backup_is_refused_and_leaves_the_folder_empty() {
         let line = failure(&setup, &["restore", "--data-dir", text(&elsewhere), text(&broken)]).await;
         assert!(line.contains(part) && line.contains("broken.db"), "{part:?} is not in: {line}");
         let left = fs::read_dir(&elsewhere).expect("a folder").flatten().map(|entry| entry.file_name());
-        assert_eq!(left.collect::<Vec<_>>(), ["lock"], "{part}");
+        assert_eq!(left.collect::<Vec<_>>(), ["tidegate.lock"], "{part}");
     }
     let line = failure(&setup, &["restore", "--data-dir", text(&elsewhere), "/nowhere/backup.db"]).await;
     assert!(line.contains("/nowhere/backup.db"), "{line}");
