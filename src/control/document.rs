@@ -228,7 +228,7 @@ const TAGS: &[(&str, &str)] = &[
     ("Events", "What happens in a conference: live by a WebSocket, past as pages."),
     ("Moderation", "Run a conference: remove members, change roles."),
     ("Sessions", "Media connections as they are now."),
-    ("Documentation", "This document."),
+    ("Documentation", "This document, for programs and for people."),
 ];
 
 /// What is said once: titles, tags, credentials, shared responses. The routes add themselves.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,8 @@ struct EventsQuery {
     limit: Option<usize>,
     /// For the feed alone: the member token of a client that cannot set headers.
     #[param(nullable = false)]
-    access_token: Option<String>,
+    #[serde(rename = "access_token")]
+    _access_token: Option<String>,
 }
 
 /// A page of past events, as far as the reader may see them.
@@ -154,20 +156,19 @@ refusals!(EventsRefusals: QUERY, INSIDER, IN_CONFERENCE);
 )]
 async fn events(
     State(control): State<Control>,
-    InConference(id): InConference,
-    Query(query): Query<EventsQuery>,
-    headers: HeaderMap,
+    asker: Asker,
+    conference: Result<InConference, Problem>,
+    query: Result<Query<EventsQuery>, Problem>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
-    let asks = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !asks {
-        let caller = control.insider(&headers)?;
-        return page(&control, &caller, &id, &query).await;
-    }
+    let InConference(id) = asker.known_before(conference)?;
+    let Query(query) = asker.known_before(query)?;
+    let (caller, protocol) = match asker {
+        Asker::Page(caller) => return page(&control, &caller, &id, &query).await,
+        Asker::Socket { caller, protocol } => (caller, protocol),
+    };
     let upgrade = upgrade.map_err(|_| Problem::malformed("this is no valid WebSocket upgrade"))?;
     let place = control.feed.place()?;
-    let protocol = token_protocol(&headers);
-    let caller = caller(&control, headers, protocol.as_deref(), query.access_token);
     let upgrade = upgrade
         .max_message_size(INCOMING_BYTES_MAX)
         .max_frame_size(INCOMING_BYTES_MAX)
@@ -176,6 +177,49 @@ async fn events(
         .protocols(protocol);
     let after = query.after.map(Seq);
     Ok(upgrade.on_upgrade(move |socket| feed(control, socket, place, caller, id, after)))
+}
+
+/// Who asks, and for what.
+enum Asker {
+    /// For a page: a credential that is not good is refused at once.
+    Page(Insider),
+    /// For a socket: a credential that is not good is told so over the socket, which a browser can read.
+    Socket {
+        caller: Result<Insider, Refusal>,
+        /// The subprotocol that carried the token.
+        protocol: Option<String>,
+    },
+}
+
+/// The part of the query that says who asks.
+#[derive(Deserialize)]
+struct TokenQuery {
+    access_token: Option<String>,
+}
+
+impl FromRequestParts<Control> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
+        let upgrade = parts.headers.get(UPGRADE);
+        if !upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+            return Ok(Self::Page(control.insider(&parts.headers)?));
+        }
+        let protocol = token_protocol(&parts.headers);
+        let Query(TokenQuery { access_token }) = Query::from_request_parts(parts, control).await?;
+        let caller = caller(control, parts.headers.clone(), protocol.as_deref(), access_token);
+        Ok(Self::Socket { caller, protocol })
+    }
+}
+
+impl Asker {
+    /// What was `asked`. Who shows no good credential hears that, and not what is wrong in the request.
+    fn known_before<T>(&self, asked: Result<T, Problem>) -> Result<T, Problem> {
+        asked.map_err(|problem| match self {
+            Self::Socket { caller: Err(refusal), .. } => refusal.clone().into(),
+            _ => problem,
+        })
+    }
 }
 
 /// The subprotocol that carries a token, which must be echoed.

@@ -20,6 +20,7 @@ mod auth;
 mod body;
 mod conferences;
 mod configure;
+mod docs;
 mod document;
 mod events;
 mod heartbeat;
@@ -184,6 +185,8 @@ fn unsigned() -> Problem {
 /// The paths of the API, as routes and as labels of metrics.
 mod path {
     pub(super) const OPENAPI: &str = "/openapi.json";
+    pub(super) const DOCS: &str = "/docs";
+    pub(super) const DOCS_FILE: &str = "/docs/{file}";
     pub(super) const USER_TOKENS: &str = "/v1/user-tokens";
     pub(super) const CONFERENCES: &str = "/v1/conferences";
     pub(super) const CONFERENCE: &str = "/v1/conferences/{confrId}";
@@ -207,6 +210,8 @@ mod path {
     /// Every path above.
     pub(super) const ALL: &[&str] = &[
         OPENAPI,
+        DOCS,
+        DOCS_FILE,
         USER_TOKENS,
         CONFERENCES,
         CONFERENCE,
@@ -249,6 +254,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(moderation::routes())
         .merge(sessions::routes())
         .merge(document::routes())
+        .merge(docs::routes())
 }
 
 /// The main listener's routes. CORS for browsers, rate limits and request idempotency belong into the layers here, outside

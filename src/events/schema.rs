@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Gives a stand-in its schema, under its own name in the document's components.
@@ -130,7 +130,7 @@ stand_in!(
     AppData,
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .additional_properties(Some(Schema::default()))
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
         .description(Some(
             "The app's own data, kept and shown as it is: an object of at most 2048 bytes of JSON."
         ))

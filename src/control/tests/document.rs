@@ -126,3 +126,62 @@ async fn the_document_is_served_to_anyone() {
     assert_eq!(told["openapi"], "3.1.0");
     assert_eq!(told, serde_json::to_value(document()).unwrap());
 }
+
+/// Only what a page names as its own is loaded, so that it works offline and under its policy.
+#[tokio::test]
+async fn the_page_for_people_loads_only_its_own_files() {
+    let gateway = gateway().await;
+    for (path, kind) in
+        [("/docs", "text/html"), ("/docs/docs.css", "text/css"), ("/docs/docs.js", "text/javascript")]
+    {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = gateway.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with(kind), "{path}");
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        for foreign in ["http://", "https://", " style=", "<script>", " onclick", "innerHTML"] {
+            assert!(!text.contains(foreign), "{path} holds {foreign}");
+        }
+    }
+    gateway.call("GET", "/docs/other.js", None, Value::Null).await.refused(404, "not_found");
+}
+
+/// Who reads compressed answers of a secure connection can guess at the tokens in them.
+#[tokio::test]
+async fn an_answer_with_a_token_is_not_compressed() {
+    let gateway = gateway().await;
+    let request = Request::builder()
+        .method("POST")
+        .uri("/v1/user-tokens")
+        .header("authorization", format!("Bearer {APP_KEY}"))
+        .header("accept-encoding", "gzip, deflate, br, zstd")
+        .body(Body::from(r#"{"user":"anna"}"#))
+        .unwrap();
+    let answered = gateway.send(request).await;
+    assert!(!answered.headers.contains_key("content-encoding"));
+    assert!(text(&answered.ok(200), "/token").starts_with("ey"));
+}
+
+/// Whoever shows no good credential learns nothing about the rest of the request, on the feed too.
+#[tokio::test]
+async fn the_feed_asks_for_the_credential_before_anything_else() {
+    let gateway = gateway().await;
+    let conference = gateway.conference(json!({})).await;
+    for path in [
+        "/v1/conferences/%00/events",
+        "/v1/conferences/TS_a/events?limit=x",
+        &format!("{conference}/events?after=x"),
+    ] {
+        gateway.call("GET", path, None, Value::Null).await.refused(401, "unauthenticated");
+        gateway.call("GET", path, Some("no.key"), Value::Null).await.refused(401, "unauthenticated");
+        let upgrade =
+            Request::builder().uri(path).header("upgrade", "websocket").body(Body::empty()).unwrap();
+        gateway.send(upgrade).await.refused(401, "unauthenticated");
+    }
+    gateway.get("/v1/conferences/%00/events", APP_KEY).await.refused(404, "conference_not_found");
+    gateway.get(&format!("{conference}/events?after=x"), APP_KEY).await.refused(422, "invalid_request");
+}
