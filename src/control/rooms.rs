@@ -49,7 +49,7 @@ struct JoinRequest {
     #[schema(value_type = Option<schema::ConferenceType>)]
     confr_type: Option<ConferenceKind>,
     #[serde(default)]
-    #[schema(value_type = Option<Config>)]
+    #[schema(value_type = Config)]
     config: Object<Config>,
     /// For the app key: the user that joins.
     #[schema(value_type = Option<schema::User>)]

@@ -44,7 +44,9 @@ function nameOf(schema) {
 
 /** The schema with its `allOf` folded and a null among its alternatives taken out. */
 function flat(schema) {
-  const found = resolve(schema);
+  const found = { ...resolve(schema) };
+  // What a field says of itself stands beside its reference, and says more than its type does.
+  if (schema && schema.$ref && schema.description) found.description = schema.description;
   const alternatives = found.oneOf || found.anyOf;
   if (alternatives) {
     const real = alternatives.filter((one) => one.type !== 'null');
