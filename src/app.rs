@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admission;
 use crate::clock;
 use crate::conferences::Conferences;
 use crate::conferences::apps::{self, Apps, AppsError, KeyFile};
@@ -26,6 +27,7 @@ use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
 use crate::entropy::{self, EntropyError};
 use crate::events::{Feed, Gatekeeper, Revoker};
+use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
@@ -158,12 +160,12 @@ impl App {
             connections_per_address_max: config.connections_per_address_max as usize,
         });
         let doors = TaskTracker::new();
+        let admission =
+            Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
         let gateway = Arc::new(Gateway {
             settings: rtmp_settings(&config),
             hub: hub.clone(),
-            sessions: sessions.clone(),
-            conferences: Arc::clone(&conferences),
-            key: keys.media.clone(),
+            admission: Arc::clone(&admission),
             places: Arc::clone(&places),
             meters: Meters::new(&metrics),
             metrics: metrics.clone(),
@@ -188,6 +190,13 @@ impl App {
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
             feed: feed.clone(),
+            flv: Arc::new(FlvDoor::new(
+                hub.clone(),
+                admission,
+                metrics.clone(),
+                draining.clone(),
+                Duration::from_millis(config.play_wait_ms),
+            )),
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
@@ -420,6 +429,7 @@ fn endpoints(config: &Config, listening: Listening) -> Endpoints {
 fn serve_options(config: &Config, admit: Admit) -> ServeOptions {
     ServeOptions {
         head_timeout: Duration::from_millis(config.handshake_timeout_ms),
+        write_stall: Duration::from_millis(config.viewer_stall_ms),
         grace: Duration::from_millis(config.drain_ms),
         admit,
     }

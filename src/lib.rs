@@ -8,6 +8,7 @@
 //!
 //! `ARCHITECTURE.md` holds the map, the rules between the modules and the invariants, each with the test that holds it.
 
+pub mod admission;
 pub mod app;
 pub mod backup;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod domain;
 pub mod entropy;
 pub mod environment;
 pub mod events;
+pub mod flv;
 pub mod healthcheck;
 pub mod hub;
 pub mod listen;

@@ -18,14 +18,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("events", &["conferences", "store", "domain", "hub", "telemetry"]),
     ("presence", &["conferences", "domain", "hub", "clock"]),
     ("retention", &["conferences", "store", "domain", "telemetry"]),
-    ("rtmp", &["conferences", "hub", "media", "domain", "telemetry", "places", "clock", "listen"]),
-    ("flv", &["conferences", "hub", "media", "domain", "telemetry", "clock"]),
+    ("admission", &["conferences", "hub", "domain"]),
+    ("rtmp", &["admission", "hub", "media", "domain", "telemetry", "places", "clock", "listen"]),
+    ("flv", &["admission", "hub", "media", "domain", "telemetry", "clock"]),
     (
         "control",
         &[
             "conferences",
             "events",
             "presence",
+            "admission",
             "hub",
             "flv",
             "domain",

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use support::{EVENT, MediaUrl, Peer, flv, within};
+use tidegate::admission::Admission;
 use tidegate::clock;
 use tidegate::conferences::Conferences;
 use tidegate::domain::conference::{Actor, Admission, ConferenceKind, Join, Subject};
@@ -130,9 +131,11 @@ async fn media_flows_while_the_store_is_held() {
             goodbye: EVENT,
         },
         hub: house.hub.clone(),
-        sessions: house.sessions.clone(),
-        conferences: Arc::clone(&house.conferences),
-        key: key.clone(),
+        admission: Arc::new(Admission::new(
+            key.clone(),
+            house.sessions.clone(),
+            Arc::clone(&house.conferences),
+        )),
         places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
         meters: Meters::new(&metrics),
         metrics,

@@ -24,6 +24,7 @@ mod docs;
 mod document;
 mod events;
 mod heartbeat;
+mod live;
 mod members;
 mod messages;
 mod moderation;
@@ -37,6 +38,7 @@ mod rate;
 mod rooms;
 pub mod server;
 mod sessions;
+mod socket;
 mod stats;
 mod streams;
 mod subscriptions;
@@ -61,6 +63,7 @@ use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
 use crate::events::Feed;
+use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
@@ -108,6 +111,8 @@ pub struct ControlDeps {
     pub heartbeats: Arc<dyn Heartbeats>,
     /// Feeds events to members.
     pub feed: Arc<Feed>,
+    /// Shows streams as FLV.
+    pub flv: Arc<FlvDoor>,
     /// Signs and verifies tickets, member tokens and media tokens.
     pub keys: TokenKeys,
     /// Numbers.
@@ -206,6 +211,7 @@ mod path {
     pub(super) const STATS: &str = "/v1/conferences/{confrId}/streams/{streamId}/stats";
     pub(super) const SESSIONS: &str = "/v1/sessions";
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
+    pub(super) const LIVE: &str = "/live/{file}";
 
     /// Every path above.
     pub(super) const ALL: &[&str] = &[
@@ -231,6 +237,7 @@ mod path {
         STATS,
         SESSIONS,
         SESSION,
+        LIVE,
     ];
 }
 
@@ -253,6 +260,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(messages::routes())
         .merge(moderation::routes())
         .merge(sessions::routes())
+        .merge(live::routes())
         .merge(document::routes())
         .merge(docs::routes())
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use tower::ServiceExt as _;
 
+use super::socket::{Cutter, Socket};
 use crate::listen;
 
 /// Most that a request's head may take: the longest token, a long path and a browser's headers fit several times.
@@ -50,6 +51,8 @@ pub type Admit = Arc<dyn Fn(IpAddr) -> Option<Place> + Send + Sync>;
 pub struct ServeOptions {
     /// How long a request's head may take, and how long a connection may idle between requests.
     pub head_timeout: Duration,
+    /// How long a connection may take nothing of what waits for it.
+    pub write_stall: Duration,
     /// How long connections may take to finish what they are at, once told to stop.
     pub grace: Duration,
     /// Decides about each connection before anything is read from it.
@@ -83,8 +86,7 @@ async fn accept(listener: TcpListener, router: Router, options: ServeOptions, st
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let Some(place) = (options.admit)(remote.ip().to_canonical()) else { continue };
-                    let connection =
-                        connection(stream, remote, router.clone(), options.head_timeout, stop.clone());
+                    let connection = connection(stream, remote, router.clone(), options.clone(), stop.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -122,7 +124,7 @@ async fn connection(
     stream: TcpStream,
     remote: SocketAddr,
     router: Router,
-    head_timeout: Duration,
+    options: ServeOptions,
     stop: CancellationToken,
 ) {
     let Ok(local) = stream.local_addr() else { return };
@@ -131,12 +133,16 @@ async fn connection(
         return;
     }
     let peer = Peer { remote, local, secure: false };
-    let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), peer, request));
+    let socket = Socket::new(stream, options.write_stall);
+    let cutter = socket.cutter();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        answer(router.clone(), peer, cutter.clone(), request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(options.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
@@ -155,10 +161,12 @@ async fn connection(
 async fn answer(
     router: Router,
     peer: Peer,
+    cutter: Cutter,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(cutter);
     router.oneshot(request).await
 }
 
@@ -200,7 +208,7 @@ mod tests {
             "/",
             get(|Extension(peer): Extension<Peer>| async move { format!("{} {}", peer.remote, peer.local) }),
         );
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit: everybody() };
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit: everybody() };
         let (address, stop, served) = start(router, options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let own = stream.local_addr().unwrap();
@@ -213,8 +221,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_does_not_come_ends_the_connection() {
-        let options =
-            ServeOptions { head_timeout: Duration::from_millis(50), grace: LONG, admit: everybody() };
+        let options = ServeOptions {
+            head_timeout: Duration::from_millis(50),
+            grace: LONG,
+            write_stall: LONG,
+            admit: everybody(),
+        };
         let (address, stop, served) = start(Router::new(), options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
@@ -236,7 +248,7 @@ mod tests {
             handler_go_on.notified().await;
             "done"
         };
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit: everybody() };
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit: everybody() };
         let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut busy = TcpStream::connect(address).await.unwrap();
@@ -258,7 +270,8 @@ mod tests {
             handler_arrived.notify_one();
             std::future::pending::<()>().await;
         };
-        let options = ServeOptions { head_timeout: LONG, grace: Duration::ZERO, admit: everybody() };
+        let options =
+            ServeOptions { head_timeout: LONG, grace: Duration::ZERO, write_stall: LONG, admit: everybody() };
         let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -288,7 +301,7 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             Some(Box::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
         });
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, admit };
+        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit };
         let (address, stop, served) = start(Router::new(), options).await;
         let first = TcpStream::connect(address).await.unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

@@ -1,26 +1,16 @@
-//! Who may publish or play: from the URL parts of a request to an entered session, or a refusal.
+//! What a publish or play request names: the stream, and the token wherever the peer has put it.
 
 use std::net::SocketAddr;
 
 use super::Gateway;
 use super::proto::UrlText;
 use super::proto::server::ConnectRequest;
-use crate::domain::media_url::MediaGrant;
-use crate::domain::{Direction, Reason, Refusal, Timestamp};
-use crate::hub::{Protocol, SessionGuard, SessionStart};
-
-/// The query parameter that holds the media token.
-const TOKEN_PARAMETER: &str = "t";
-
-/// A request that was let in.
-pub(super) struct Admitted {
-    pub(super) grant: MediaGrant,
-    pub(super) session: SessionGuard,
-}
+use crate::admission::{Admitted, Asked, TOKEN_PARAMETER};
+use crate::domain::{Direction, Refusal, Timestamp};
+use crate::hub::Protocol;
 
 impl Gateway {
-    /// Lets a request in or says why not; asks memory only. The session stands in the table before the right is read: whoever takes
-    /// the right away meanwhile finds the session there.
+    /// Lets a request in or says why not; asks memory only.
     pub(super) fn admit(
         &self,
         connect: &ConnectRequest,
@@ -29,20 +19,14 @@ impl Gateway {
         peer: SocketAddr,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
-        let token = token(connect, name).ok_or_else(|| {
-            Reason::UrlInvalid.because("the URL carries no token: use the URL exactly as the gateway gave it")
-        })?;
-        let grant = self.key.verify(stream_name(name), token, direction, now)?;
-        let start = SessionStart {
-            right: grant.right.clone(),
+        self.admission.admit(Asked {
+            stream: stream_name(name),
+            token: token(connect, name),
+            direction,
             protocol: Protocol::Rtmp,
             peer,
-            url_key: grant.nonce,
-            at: now,
-        };
-        let session = self.sessions.enter(start);
-        self.conferences.media_right(&grant.right)?;
-        Ok(Admitted { grant, session })
+            now,
+        })
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Gateway;
-use super::admission::Admitted;
 use super::outbox::Outbox;
 use super::play::{Playing, Refill};
 use super::proto::server::{AnswerError, ConnectRequest, Output, ServerSession, SessionEvent};
@@ -19,6 +18,7 @@ use super::proto::{MessageStreamId, UrlText};
 use super::publish::Publishing;
 use super::transport::{Transport, Turn, close_politely, send_once, turn};
 use super::wire::{Wire, WireError};
+use crate::admission::Admitted;
 use crate::clock;
 use crate::domain::{Direction, Reason, Refusal};
 use crate::hub::{CloseReason, SessionGuard};

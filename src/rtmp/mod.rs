@@ -27,10 +27,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::conferences::Conferences;
+use crate::admission::Admission;
 use crate::domain::Direction;
-use crate::domain::media_url::MediaKey;
-use crate::hub::{Hub, SessionGuard, SessionTable};
+use crate::hub::{Hub, SessionGuard};
 use crate::places::Places;
 use crate::telemetry::{Counter, Metrics, Protocol};
 
@@ -55,12 +54,8 @@ pub struct Gateway {
     pub settings: RtmpSettings,
     /// The fan-out.
     pub hub: Hub,
-    /// Who publishes and plays.
-    pub sessions: SessionTable,
-    /// Whose rights hold.
-    pub conferences: Arc<Conferences>,
-    /// Verifies the tokens in URLs.
-    pub key: MediaKey,
+    /// Lets in who may publish or play.
+    pub admission: Arc<Admission>,
     /// Places for connections.
     pub places: Arc<Places>,
     /// Counters.

@@ -10,6 +10,7 @@ mod rooms;
 mod sessions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -21,6 +22,7 @@ use tower::ServiceExt as _;
 
 use super::urls::Endpoints;
 use super::{Control, ControlDeps, Heartbeats, Settings, router};
+use crate::admission::Admission;
 use crate::clock;
 use crate::conferences::Conferences;
 use crate::conferences::apps::Apps;
@@ -28,6 +30,7 @@ use crate::conferences::passwords::Passwords;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
 use crate::events::Feed;
+use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
@@ -101,11 +104,16 @@ async fn gateway() -> Gateway {
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
     let sessions = SessionTable::new(4);
     let feed = Arc::new(Feed::new(store.clone(), CancellationToken::new()));
+    let conferences = Conferences::open(store, vec![feed.clone()]).await.unwrap();
+    let admission = Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
+    let hub = Hub::new(HubSettings::default());
+    let flv = FlvDoor::new(hub, admission, metrics.clone(), CancellationToken::new(), Duration::ZERO);
     let control = Control::new(ControlDeps {
-        conferences: Conferences::open(store, vec![feed.clone()]).await.unwrap(),
+        conferences,
         sessions: sessions.clone(),
         hub: Hub::new(HubSettings::default()),
         feed,
+        flv: Arc::new(flv),
         apps: Arc::new(apps.unwrap()),
         passwords: Arc::new(Passwords::new([6; 32])),
         heartbeats: Arc::clone(&beats) as Arc<dyn Heartbeats>,
