@@ -26,14 +26,16 @@ use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
 use crate::entropy::{self, EntropyError};
-use crate::events::{Feed, Gatekeeper, Revoker};
+use crate::events::webhooks::WebhookSettings;
+use crate::events::{Feed, Gatekeeper, Revoker, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
+use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
-use crate::retention::{Keep, Retention, Sweep};
+use crate::retention::{Keep, LogReader, Retention, Sweep};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
@@ -77,6 +79,7 @@ pub struct App {
     /// Listeners, connections and requests.
     doors: TaskTracker,
     feed: Arc<Feed>,
+    webhooks: Arc<Webhooks>,
     presence_stop: CancellationToken,
     presence: TaskTracker,
     ops_stop: CancellationToken,
@@ -116,7 +119,8 @@ impl App {
 
         let hub = Hub::new(hub_settings(&config));
         let known_conferences = Arc::new(OnceLock::new());
-        let metrics = Metrics::with_readings(readings(&store, &hub, &known_conferences));
+        let known_webhooks = Arc::new(OnceLock::new());
+        let metrics = Metrics::with_readings(readings(&store, &hub, &known_conferences, &known_webhooks));
         let sessions = SessionTable::new(config.plays_per_url as usize);
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
@@ -134,6 +138,16 @@ impl App {
         gatekeeper.adopt(&conferences);
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
+        let outbound = outbound(&config);
+        let webhooks = Webhooks::open(
+            store.clone(),
+            Arc::clone(&conferences),
+            outbound,
+            webhook_settings(&config),
+            metrics.clone(),
+        )
+        .await?;
+        let _ = known_webhooks.set(Arc::downgrade(&webhooks));
         tracing::info!(conferences = conferences.count(), "state is back");
 
         let presence_stop = CancellationToken::new();
@@ -147,7 +161,7 @@ impl App {
         let retention = Retention {
             store: store.clone(),
             conferences: Arc::clone(&conferences),
-            readers: Vec::new(),
+            readers: vec![webhooks.clone()],
             sweeps: vec![Arc::new(FreedSpace(Arc::clone(&store)))],
             keep: keep(&config),
             metrics: metrics.clone(),
@@ -197,6 +211,7 @@ impl App {
                 draining.clone(),
                 Duration::from_millis(config.play_wait_ms),
             )),
+            webhooks: Arc::clone(&webhooks),
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
@@ -232,6 +247,7 @@ impl App {
             draining,
             doors,
             feed,
+            webhooks,
             presence_stop,
             presence,
             ops_stop,
@@ -261,6 +277,8 @@ impl App {
         self.presence.wait().await;
 
         self.conferences.settle().await;
+        // After the last event, which it may still tell, and before the store, where it keeps how far it came.
+        self.webhooks.stop().await;
         self.store.close().await;
 
         self.ops_stop.cancel();
@@ -321,6 +339,12 @@ impl Present for Feed {
     }
 }
 
+impl LogReader for Webhooks {
+    fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
+        self.unread_from(conference)
+    }
+}
+
 /// Space of the database file that forgotten logs left.
 struct FreedSpace(Arc<EmbeddedStore>);
 
@@ -372,6 +396,22 @@ fn hub_settings(config: &Config) -> HubSettings {
     }
 }
 
+/// Calls to addresses outside, and to those inside that the operator allows.
+fn outbound(config: &Config) -> Outbound {
+    let allowed = config.outbound_allow.clone();
+    let policy = Policy::new(move |address| allowed.contains(address));
+    Outbound::new(policy, Duration::from_millis(config.webhook_timeout_ms))
+}
+
+fn webhook_settings(config: &Config) -> WebhookSettings {
+    WebhookSettings {
+        retry_min: Duration::from_millis(config.webhook_retry_min_ms),
+        retry_max: Duration::from_millis(config.webhook_retry_max_ms),
+        give_up_ms: config.webhook_give_up_seconds * 1000,
+        conferences_at_once: config.webhook_conferences_at_once as usize,
+    }
+}
+
 fn rtmp_settings(config: &Config) -> RtmpSettings {
     RtmpSettings {
         handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
@@ -388,9 +428,12 @@ fn readings(
     store: &Arc<EmbeddedStore>,
     hub: &Hub,
     conferences: &Arc<OnceLock<Weak<Conferences>>>,
+    webhooks: &Arc<OnceLock<Weak<Webhooks>>>,
 ) -> impl Fn() -> Readings + Send + Sync + 'static {
     let (store, hub, conferences) = (Arc::clone(store), hub.clone(), Arc::clone(conferences));
+    let webhooks = Arc::clone(webhooks);
     move || {
+        let webhooks = webhooks.get().and_then(Weak::upgrade).map(|webhooks| webhooks.stats());
         let stats = store.stats();
         let conferences = conferences.get().and_then(Weak::upgrade);
         Readings {
@@ -402,6 +445,8 @@ fn readings(
             store_commits: stats.commits,
             store_failed_commits: stats.failed_commits,
             store_refused: stats.refused_busy,
+            webhook_lanes: webhooks.map_or(0, |webhooks| webhooks.lanes),
+            webhook_lag_ms: webhooks.map_or(0, |webhooks| webhooks.lag_ms),
         }
     }
 }

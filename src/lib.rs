@@ -29,6 +29,7 @@ pub mod listen;
 pub mod local_socket;
 pub mod media;
 pub mod open_files;
+pub mod outbound;
 pub mod places;
 pub mod presence;
 pub mod retention;

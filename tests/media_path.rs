@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use support::{EVENT, MediaUrl, Peer, flv, within};
-use tidegate::admission::Admission;
+use tidegate::admission::Admission as MediaAdmission;
 use tidegate::clock;
 use tidegate::conferences::Conferences;
 use tidegate::domain::conference::{Actor, Admission, ConferenceKind, Join, Subject};
@@ -131,7 +131,7 @@ async fn media_flows_while_the_store_is_held() {
             goodbye: EVENT,
         },
         hub: house.hub.clone(),
-        admission: Arc::new(Admission::new(
+        admission: Arc::new(MediaAdmission::new(
             key.clone(),
             house.sessions.clone(),
             Arc::clone(&house.conferences),

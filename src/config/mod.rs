@@ -176,6 +176,13 @@ impl Config {
         for (smaller, smaller_value, greater, greater_value, because) in [
             ("rtc_lag_max_ms", ms(self.rtc_lag_max_ms), "ring_ms_max", ms(self.ring_ms_max), ring),
             ("live_lag_max_ms", ms(self.live_lag_max_ms), "ring_ms_max", ms(self.ring_ms_max), ring),
+            (
+                "webhook_retry_min_ms",
+                self.webhook_retry_min_ms,
+                "webhook_retry_max_ms",
+                self.webhook_retry_max_ms,
+                "because the waits between attempts grow",
+            ),
             ("rtc_burst_ms", ms(self.rtc_burst_ms), "rtc_lag_max_ms", ms(self.rtc_lag_max_ms), burst),
         ] {
             if smaller_value > greater_value {

@@ -150,6 +150,20 @@ settings! {
     /// How long a media URL admits. A session that is in stays in.
     media_url_ttl_seconds: u64 = number(86_400, 1, MONTH_SECONDS);
 
+    /// Address ranges of inner networks that webhooks and relays may call, as a comma list. Empty: none; loopback, private,
+    /// link-local and other special addresses are refused.
+    outbound_allow: AddressRanges = text("");
+    /// How long a webhook's receiver may take to answer. Ten seconds: whoever needs longer ought to answer first and work afterwards.
+    webhook_timeout_ms: u64 = number(10_000, 100, 120_000);
+    /// The longest wait after a webhook's first failure; it doubles with each further one.
+    webhook_retry_min_ms: u64 = number(1000, 1, HOUR_MS);
+    /// The longest wait between two attempts. Five minutes: a receiver that is back is told soon.
+    webhook_retry_max_ms: u64 = number(300_000, 1, HOUR_MS);
+    /// How long the webhooks of a conference may fail until its events are moved to the dead letters. A day: somebody looks at it in that time.
+    webhook_give_up_seconds: u64 = number(DAY_SECONDS, 1, MONTH_SECONDS);
+    /// Conferences that one webhook target is told of at once; each takes a connection.
+    webhook_conferences_at_once: u32 = number(8, 1, 256);
+
     /// Members of role TALKER and above in a new conference that names no limit of its own.
     max_talker_count: u32 = number(9, 1, Limits::CEILING.max_talker_count as u64);
     /// Streams that may carry video in such a conference.

@@ -228,6 +228,7 @@ const TAGS: &[(&str, &str)] = &[
     ("Events", "What happens in a conference: live by a WebSocket, past as pages."),
     ("Moderation", "Run a conference: remove members, change roles."),
     ("Sessions", "Media connections as they are now."),
+    ("Webhooks", "Where the app's server is told of events, and what it could not be told."),
     ("Documentation", "This document, for programs and for people."),
 ];
 

@@ -47,6 +47,7 @@ mod tests;
 mod tickets;
 pub mod urls;
 mod user_tokens;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,7 @@ use crate::conferences::passwords::Passwords;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
-use crate::events::Feed;
+use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
 use crate::telemetry::Metrics;
@@ -113,6 +114,8 @@ pub struct ControlDeps {
     pub feed: Arc<Feed>,
     /// Shows streams as FLV.
     pub flv: Arc<FlvDoor>,
+    /// Tells the apps' servers of events.
+    pub webhooks: Arc<Webhooks>,
     /// Signs and verifies tickets, member tokens and media tokens.
     pub keys: TokenKeys,
     /// Numbers.
@@ -212,6 +215,9 @@ mod path {
     pub(super) const SESSIONS: &str = "/v1/sessions";
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
     pub(super) const LIVE: &str = "/live/{file}";
+    pub(super) const WEBHOOKS: &str = "/v1/webhooks";
+    pub(super) const DEAD_LETTERS: &str = "/v1/webhooks/dead-letters";
+    pub(super) const REPLAY: &str = "/v1/webhooks/dead-letters/{deadLetterId}/replay";
 
     /// Every path above.
     pub(super) const ALL: &[&str] = &[
@@ -238,6 +244,9 @@ mod path {
         SESSIONS,
         SESSION,
         LIVE,
+        WEBHOOKS,
+        DEAD_LETTERS,
+        REPLAY,
     ];
 }
 
@@ -261,6 +270,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(moderation::routes())
         .merge(sessions::routes())
         .merge(live::routes())
+        .merge(webhooks::routes())
         .merge(document::routes())
         .merge(docs::routes())
 }

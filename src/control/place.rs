@@ -8,6 +8,7 @@ use utoipa::{IntoParams, PartialSchema};
 use super::conference_not_found;
 use super::problem::Problem;
 use super::sessions::no_such_session;
+use super::webhooks::is_dead_letter_id;
 use crate::domain::conference::Stream;
 use crate::domain::{Conference, ConferenceId, Reason, Refusal, RoomName, StreamId};
 use crate::events::schema;
@@ -28,6 +29,9 @@ pub(super) struct InRoom(pub(super) Result<RoomName, Refusal>);
 
 /// `{sessionId}` of the path. What can be no number of a session is not found.
 pub(super) struct AtSession(pub(super) SessionId);
+
+/// `{deadLetterId}` of the path. What can be none is not found.
+pub(super) struct AtDeadLetter(pub(super) String);
 
 async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
@@ -104,6 +108,22 @@ impl IntoParams for InRoom {
 impl IntoParams for AtSession {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![documented::<u64>("sessionId", "The session, as the list of sessions names it.")]
+    }
+}
+
+impl IntoParams for AtDeadLetter {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<String>("deadLetterId", "The dead letter, as the list of dead letters names it.")]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtDeadLetter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = parameter(parts, state, "deadLetterId").await.filter(|text| is_dead_letter_id(text));
+        id.map(Self)
+            .ok_or_else(|| Reason::NotFound.because("there is no such dead letter in this app").into())
     }
 }
 

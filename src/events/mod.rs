@@ -7,7 +7,9 @@ pub mod gatekeeper;
 pub mod revoker;
 pub mod schema;
 pub mod views;
+pub mod webhooks;
 
 pub use feed::Feed;
 pub use gatekeeper::Gatekeeper;
 pub use revoker::Revoker;
+pub use webhooks::Webhooks;

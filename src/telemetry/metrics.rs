@@ -97,6 +97,7 @@ labels! {
     OfCredential { credential }
     OfCommand { kind, outcome }
     OfRequest { route, status }
+    OfOutcome { outcome }
 }
 
 /// Everything that is counted. A clone counts into the same numbers.
@@ -126,6 +127,9 @@ pub struct Metrics {
     pub records_trimmed: Counter,
     /// Logs of ended conferences removed for good.
     pub logs_forgotten: Counter,
+    webhook_attempts: Family<OfOutcome, Counter>,
+    /// Ranges of events that a webhook target was given up on.
+    pub webhook_dead_letters: Counter,
     command_duration: Histogram,
     revocation_duration: Histogram,
 }
@@ -173,6 +177,9 @@ impl Metrics {
                 .plain("viewers_stalled", "Viewers closed because their socket took nothing"),
             records_trimmed: names.plain("records_trimmed", "Records of past events removed from their logs"),
             logs_forgotten: names.plain("logs_forgotten", "Logs of ended conferences removed for good"),
+            webhook_attempts: names.plain("webhook_attempts", "Webhook messages sent, by outcome"),
+            webhook_dead_letters: names
+                .plain("webhook_dead_letters", "Ranges of events that a webhook target was given up on"),
             command_duration: names
                 .seconds("command_duration", "From a command's arrival until it is durable or refused"),
             revocation_duration: names
@@ -251,6 +258,11 @@ impl Metrics {
         self.http_requests.get_or_create(&OfRequest { route: Word(route), status: Word(status.0) }).inc();
     }
 
+    /// Counts one attempt to tell a webhook target, by outcome: `delivered`, `refused`, `timeout`, ….
+    pub fn webhook_attempted(&self, outcome: &'static str) {
+        self.webhook_attempts.get_or_create(&OfOutcome { outcome: Word(outcome) }).inc();
+    }
+
     /// Notes the time from the end of a right until the last socket that used it was closed.
     pub fn revocation_finished(&self, took: Duration) {
         self.revocation_duration.observe(took.as_secs_f64());
@@ -289,6 +301,10 @@ pub struct Readings {
     pub store_failed_commits: u64,
     /// Operations refused because too many waited.
     pub store_refused: u64,
+    /// Conferences that webhook targets have still to be told of, counted per target.
+    pub webhook_lanes: usize,
+    /// How long ago the oldest event happened that a webhook target was not told, in milliseconds.
+    pub webhook_lag_ms: u64,
 }
 
 struct ReadingsCollector(Box<dyn Fn() -> Readings + Send + Sync>);
@@ -305,6 +321,11 @@ impl Collector for ReadingsCollector {
         let gauges = [
             ("conferences", "Conferences that are open", readings.conferences),
             ("streams", "Streams that somebody publishes, plays or waits for", readings.streams),
+            (
+                "webhook_lanes",
+                "Conferences with events that a webhook target was not told",
+                readings.webhook_lanes,
+            ),
         ];
         let gauges = gauges.map(|(name, help, number)| (name, help, number as u64)).into_iter();
         let files = [
@@ -319,6 +340,10 @@ impl Collector for ReadingsCollector {
             let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let lag = Duration::from_millis(readings.webhook_lag_ms).as_secs_f64();
+        let gauge = ConstGauge::new(lag);
+        let (name, help) = ("webhook_lag", "Age of the oldest event that a webhook target was not told");
+        gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)?;
         let counters = [
             ("store_operations", "Operations that the store has made durable", readings.store_operations),
             ("store_commits", "Transactions of the store; operations share them", readings.store_commits),

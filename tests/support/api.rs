@@ -39,7 +39,7 @@ impl Secrets {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match (name.as_str(), value) {
-                        ("ticket" | "token" | "roleToken" | "password", Value::String(secret)) => {
+                        ("ticket" | "token" | "roleToken" | "password" | "secret", Value::String(secret)) => {
                             self.learn(secret);
                         }
                         ("rtmp" | "flv" | "wsFlv", Value::String(url)) => {
@@ -204,6 +204,10 @@ impl Api {
 
     pub async fn patch(&self, path: &str, bearer: &str, body: Value) -> Answer {
         self.call(Method::PATCH, path, Some(bearer), Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, bearer: &str, body: Value) -> Answer {
+        self.call(Method::PUT, path, Some(bearer), Some(body)).await
     }
 
     pub async fn delete(&self, path: &str, bearer: &str) -> Answer {

@@ -29,9 +29,11 @@ use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
-use crate::events::Feed;
+use crate::events::webhooks::WebhookSettings;
+use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
+use crate::outbound::{Outbound, Policy};
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
 
@@ -104,12 +106,19 @@ async fn gateway() -> Gateway {
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
     let sessions = SessionTable::new(4);
     let feed = Arc::new(Feed::new(store.clone(), CancellationToken::new()));
-    let conferences = Conferences::open(store, vec![feed.clone()]).await.unwrap();
+    let conferences = Conferences::open(store.clone(), vec![feed.clone()]).await.unwrap();
     let admission = Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
     let hub = Hub::new(HubSettings::default());
     let flv = FlvDoor::new(hub, admission, metrics.clone(), CancellationToken::new(), Duration::ZERO);
+    let minute = Duration::from_secs(60);
+    let webhook_settings =
+        WebhookSettings { retry_min: minute, retry_max: minute, give_up_ms: 60_000, conferences_at_once: 1 };
+    let outbound = Outbound::new(Policy::new(|_| false), minute);
+    let webhooks =
+        Webhooks::open(store, Arc::clone(&conferences), outbound, webhook_settings, metrics.clone());
     let control = Control::new(ControlDeps {
         conferences,
+        webhooks: webhooks.await.unwrap(),
         sessions: sessions.clone(),
         hub: Hub::new(HubSettings::default()),
         feed,
