@@ -16,6 +16,8 @@ use crate::conferences::Conferences;
 use crate::conferences::apps::{self, Apps, AppsError, KeyFile};
 use crate::conferences::keys::{MasterKeyError, stored_token_keys};
 use crate::conferences::passwords::Passwords;
+use crate::conferences::quota::{AppLimits, LimitLookup};
+use crate::conferences::voip_sessions::VoipSessions;
 use crate::config::Config;
 use crate::control::admin::AdminDeps;
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
@@ -136,6 +138,7 @@ impl App {
         .await?;
         // Before anybody is let in.
         gatekeeper.adopt(&conferences);
+        conferences.limit_apps(app_limits(&config, &apps));
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
         let outbound = outbound(&config);
@@ -201,6 +204,7 @@ impl App {
             sessions: sessions.clone(),
             hub: hub.clone(),
             apps,
+            voip_sessions: VoipSessions::new(store.clone(), keys.sealing.clone()),
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
             feed: feed.clone(),
@@ -363,6 +367,19 @@ impl Heartbeats for Contacts {
     fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq) {
         self.heard_of(conference, member, epoch);
     }
+}
+
+/// An app's own limits, and those of the settings where it has none.
+fn app_limits(config: &Config, apps: &Arc<Apps>) -> LimitLookup {
+    let (rooms_per_day_max, conferences_max) = (config.rooms_per_day_max, config.conferences_per_app_max);
+    let apps = Arc::clone(apps);
+    Arc::new(move |app| {
+        let own = apps.limits(app);
+        AppLimits {
+            rooms_per_day_max: own.rooms_per_day_max.unwrap_or(rooms_per_day_max),
+            conferences_max: own.conferences_max.unwrap_or(conferences_max),
+        }
+    })
 }
 
 fn contact_times(config: &Config) -> ContactTimes {

@@ -84,6 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rml_rtmp", &["rtmp/handshake.rs"]),
     ("rusqlite", &["store/embedded"]),
     ("jsonwebtoken", &["domain/ticket.rs"]),
+    ("aws_lc_rs", &["domain/sealed.rs"]),
     ("argon2", &["domain/password.rs"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

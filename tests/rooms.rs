@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use support::api::{Answer, Refused as _, text};
-use support::{App, EVENT, Gateway, within};
+use support::{App, EVENT, Gateway, Setup, within};
 
 async fn enter(app: &App, room: &str, bearer: &str, body: Value) -> Answer {
     app.api.post(&format!("/v1/rooms/{room}/members"), bearer, body).await
@@ -124,5 +124,56 @@ async fn a_join_by_name_is_refused_for_the_reasons_of_the_contract() {
     enter(&app, "daily", &app.key, carol).await.refused().assert_is(409, "talkers_full", -523);
     let carol = json!({ "user": "carol", "role": 1 });
     enter(&app, "daily", &app.key, carol).await.refused().assert_is(409, "members_full", -522);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_makes_so_many_in_a_day_and_has_so_many_at_once() {
+    let gateway = Setup::new()
+        .env("TIDEGATE_ROOMS_PER_DAY_MAX", 6)
+        .env("TIDEGATE_CONFERENCES_PER_APP_MAX", 3)
+        .start()
+        .await;
+    let app = gateway.app().await;
+    // Both kinds are counted together, however many come at once.
+    let calls = (0..20).map(|number| {
+        let app = app.clone();
+        async move {
+            if number % 2 == 0 {
+                app.create(json!({})).await.map(|conference| conference.id)
+            } else {
+                let body = json!({ "user": "anna" });
+                let made = enter(&app, &format!("room-{number}"), &app.key, body).await;
+                made.map(|made| text(&made, "/confr/confrId"))
+            }
+        }
+    });
+    let mut open = Vec::new();
+    for answer in all_at_once(calls.collect()).await {
+        match answer {
+            Ok(id) => open.push(id),
+            Err(refusal) => refusal.assert_is(503, "overloaded", -503),
+        }
+    }
+    assert_eq!(open.len(), 3);
+    for id in open {
+        app.api.delete(&format!("/v1/conferences/{id}"), &app.key).await.expect("ends");
+    }
+    for _ in 0..2 {
+        app.conference().await.delete().await.expect("ends");
+    }
+
+    let gateway = gateway.kill().await.start().await;
+    let app = app.at(gateway.api.clone());
+    let last = app.conference().await;
+    last.delete().await.expect("ends");
+    let url = app.api.url("/v1/rooms/late/members");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request = client.post(url).bearer_auth(&app.key).json(&json!({ "user": "anna" }));
+    let refused = within(EVENT, "the seventh", request.send()).await.expect("an answer");
+    let seconds = refused.headers()["retry-after"].to_str().expect("text").parse::<u64>().expect("seconds");
+    assert!(seconds <= 24 * 3600, "{seconds}");
+    assert_eq!(refused.status(), 429);
+    app.create(json!({})).await.map(|made| made.id).refused().assert_is(429, "rate_limited", -429);
     gateway.stop().await;
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::folding::{Loaded, load};
+use super::quota::Permit;
 use super::room::{Room, Shared, read_after};
 use super::{Done, refuse_append};
 use crate::domain::conference::{Join, decide};
 use crate::domain::{Command, Conference, ConferenceId, Created, Record, Refusal, Seq, Timestamp};
-use crate::store::{Revision, StoreError};
+use crate::store::{AppendError, Revision, StoreError};
 
 /// Conferences whose first record this process is writing: in the log already, perhaps, and not yet in memory.
 #[derive(Default)]
@@ -38,11 +39,12 @@ impl Drop for Making<'_> {
 
 /// Creates a conference and lets `first` in, where given, in one record: nobody finds it without its creator.
 pub(super) async fn create(
-    shared: &Arc<Shared>,
+    permit: &mut Permit,
     created: Created,
     first: Option<Join>,
     now: Timestamp,
 ) -> Result<Done, Refusal> {
+    let shared = Arc::clone(permit.shared());
     let (mut conference, creation) = Conference::create(created, now);
     let mut record = Record { events: vec![creation] };
     if let Some(join) = first {
@@ -50,13 +52,18 @@ pub(super) async fn create(
         record.events.extend(joined.into_iter().map(|event| conference.record(event, now)));
     }
     let _making = shared.in_making.enter(conference.id());
+    // From here on the store may keep it, whatever it answers.
+    permit.used(true);
     let appended = shared.store.append(conference.id(), Revision::START, &record).await;
     shared.note_append(&appended);
+    if let Err(AppendError::Unavailable(StoreError::Busy)) = &appended {
+        permit.used(false);
+    }
     let revision = appended.map_err(|error| refuse_append(conference.id(), &error))?;
     let room = Room::new(Loaded { conference, revision, snapshot: Seq(0) });
     let durable = room.durable();
     shared.tell_watchers(&durable, &record.events);
-    shared.rooms.enter(room);
+    permit.enter(room);
     Ok(Done { events: record.events, seq: durable.seq, conference: durable })
 }
 

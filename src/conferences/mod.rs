@@ -11,10 +11,12 @@ pub mod folding;
 pub mod keys;
 pub mod named;
 pub mod passwords;
+pub mod quota;
 mod room;
 mod rooms;
 #[cfg(test)]
 mod tests;
+pub mod voip_sessions;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use crate::domain::{
 };
 use crate::store::{AppendError, PAGE_ITEMS_MAX, Store, StoreError};
 use folding::load;
+use quota::LimitLookup;
 use room::{Room, Shared};
 
 /// Hears of every durable record, in the order of its conference, before its commands are answered. Must be quick:
@@ -70,11 +73,16 @@ impl Conferences {
         Ok(Arc::new(Self { shared }))
     }
 
+    /// Holds every app to its limits from now on. The first call holds; without one there are none.
+    pub fn limit_apps(&self, lookup: LimitLookup) {
+        self.shared.quotas.set(lookup);
+    }
+
     /// Creates a conference; answered when durable. Goes on if the caller does not wait for it.
     pub async fn create(&self, created: Created, now: Timestamp) -> Result<Arc<Conference>, Refusal> {
-        let shared = Arc::clone(&self.shared);
+        let mut permit = quota::permit(&self.shared, &created.app, now).await?;
         let creation =
-            self.shared.tasks.spawn(async move { creation::create(&shared, created, None, now).await });
+            self.shared.tasks.spawn(async move { creation::create(&mut permit, created, None, now).await });
         let made = creation.await;
         made.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
             .map(|done| done.conference)

@@ -1,7 +1,7 @@
 //! Names under which people meet: whoever joins a name gets into the one conference that has it, and makes it where
 //! there is none.
 //!
-//! A claim `rooms/<app>/<name>` says which conference has the name. The order is: claim, then append. So a claim may name
+//! Rooms and VoIP rooms are two kinds of names with one mechanism. A claim `rooms/<app>/<name>` says which conference has the name. The order is: claim, then append. So a claim may name
 //! a conference that is not in the log: its maker is between the two, or went away there. Whoever finds that waits for a
 //! while and then takes the claim over by compare-and-set. Both may act at once, in different processes, so that each
 //! looks again after its own write: who took over looks for the former conference once more and gives the claim back if it
@@ -20,6 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::sleep;
 
 use super::creation::{Whereabouts, create, find_or_adopt};
+use super::quota::{self, Permit};
 use super::room::Shared;
 use super::{Conferences, Done};
 use crate::domain::conference::{Actor, Join};
@@ -30,6 +31,8 @@ use crate::store::{ClaimError, ClaimKey, ClaimRevision, PAGE_ITEMS_MAX, Store, S
 
 /// Below this name the rooms stand among the claims.
 const ROOMS_CLAIM: &str = "rooms";
+/// Below this name the VoIP rooms do.
+const VOIP_ROOMS_CLAIM: &str = "voip-rooms";
 /// Between two looks at a claim whose conference is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Looks before the claim is taken over: two seconds, in which a store writes a first record many times over.
@@ -51,6 +54,11 @@ impl Name {
         Self::under(ROOMS_CLAIM, app, name)
     }
 
+    /// The VoIP room of the group `group_id` of `app`.
+    pub fn of_voip_room(app: &AppId, group_id: &RoomName) -> Result<Self, Refusal> {
+        Self::under(VOIP_ROOMS_CLAIM, app, group_id)
+    }
+
     fn under(kind: &str, app: &AppId, name: &RoomName) -> Result<Self, Refusal> {
         ClaimKey::from_parts(&[kind, app.as_str(), name.as_str()])
             .map(Self)
@@ -59,7 +67,10 @@ impl Name {
 
     /// The name that a conference was made under, if it was.
     fn of(settings: &Created) -> Option<Self> {
-        Self::of_room(&settings.app, settings.room_name.as_ref()?).ok()
+        match &settings.voip {
+            Some(voip) => Self::of_voip_room(&settings.app, &voip.group_id).ok(),
+            None => Self::of_room(&settings.app, settings.room_name.as_ref()?).ok(),
+        }
     }
 }
 
@@ -132,7 +143,8 @@ impl Conferences {
             let Some(claim) = wait_until_free(&self.shared, name, now).await? else { continue };
             let (created, join) = entrant.found().await?;
             let (shared, name) = (Arc::clone(&self.shared), name.clone());
-            let founding = Founding { shared, name, claim, now };
+            let permit = quota::permit(&shared, &created.app, now).await?;
+            let founding = Founding { shared, name, claim, now, permit };
             // A caller that goes away leaves no claim without a conference.
             let made = self.shared.tasks.spawn(founding.make(created, join)).await;
             match made.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
@@ -216,28 +228,29 @@ struct Founding {
     name: Name,
     claim: Option<(ClaimRevision, Option<Holder>)>,
     now: Timestamp,
+    permit: Permit,
 }
 
 impl Founding {
     /// `None` where somebody else has the name.
-    async fn make(self, created: Created, join: Join) -> Result<Option<Entered>, Refusal> {
-        let (shared, key) = (&self.shared, &self.name.0);
+    async fn make(mut self, created: Created, join: Join) -> Result<Option<Entered>, Refusal> {
+        let (shared, key) = (Arc::clone(&self.shared), self.name.0.clone());
         let (id, member) = (created.id.clone(), join.member.clone());
         let (expected, former) = match &self.claim {
             Some((revision, former)) => (Some(*revision), former.as_ref()),
             None => (None, None),
         };
         let holder = Holder { confr: id.clone(), at: self.now };
-        let revision = match shared.store.put(key, expected, holder.bytes()).await {
+        let revision = match shared.store.put(&key, expected, holder.bytes()).await {
             Ok(revision) => revision,
             Err(ClaimError::Conflict) => return Ok(None),
             Err(error) => return Err(self.claim_refused(&error)),
         };
         if let Some(former) = former {
-            let found = find_or_adopt(shared, &former.confr).await;
+            let found = find_or_adopt(&shared, &former.confr).await;
             if matches!(found.map_err(|error| unavailable(&self.name, &error))?, Whereabouts::Open(_)) {
                 // It came to be after all, and its maker read its claim before it was taken.
-                return match shared.store.put(key, Some(revision), former.bytes()).await {
+                return match shared.store.put(&key, Some(revision), former.bytes()).await {
                     Ok(_) | Err(ClaimError::Conflict) => Ok(None),
                     Err(error) => Err(self.claim_refused(&error)),
                 };
@@ -247,7 +260,7 @@ impl Founding {
             Ok(done) => done,
             Err(refusal) => {
                 // Others need not wait for what will not come.
-                if let Err(error) = shared.store.delete(key, revision).await {
+                if let Err(error) = shared.store.delete(&key, revision).await {
                     tracing::warn!(claim = %key, %error, "a claim without a conference stays until it is taken over");
                 }
                 return Err(refusal);
@@ -262,11 +275,12 @@ impl Founding {
     }
 
     /// The first record. Where the store does not say whether it kept it, the log does.
-    async fn append(&self, created: Created, join: Join) -> Result<Done, Refusal> {
+    async fn append(&mut self, created: Created, join: Join) -> Result<Done, Refusal> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let refusal = match create(&self.shared, created.clone(), Some(join.clone()), self.now).await {
+            let refusal = match create(&mut self.permit, created.clone(), Some(join.clone()), self.now).await
+            {
                 Err(refusal) if refusal.reason == Reason::StoreUnavailable => refusal,
                 done => return done,
             };
@@ -349,25 +363,28 @@ pub(super) async fn release(store: &dyn Store, ended: &Created) {
 
 /// Removes the claims of names whose conferences are not open, which a stop between an end and its release leaves behind.
 pub(super) async fn sweep(shared: &Shared) -> Result<(), StoreError> {
-    let Ok(under) = ClaimKey::from_parts(&[ROOMS_CLAIM]) else { return Ok(()) };
-    let mut after = None;
-    loop {
-        let page = shared.store.list(&under, after.as_ref(), PAGE_ITEMS_MAX).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(last.clone());
-        let idle = page.iter().filter(|(_, claim)| {
-            let holder = serde_json::from_slice::<Holder>(&claim.value);
-            !holder.is_ok_and(|holder| shared.rooms.find(&holder.confr).is_some())
-        });
-        // Together, so that they share the store's commits.
-        let deletions = idle.map(|(key, claim)| shared.store.delete(key, claim.revision));
-        for deleted in futures_util::future::join_all(deletions).await {
-            match deleted {
-                Err(ClaimError::Unavailable(error)) => return Err(error),
-                Ok(()) | Err(ClaimError::Conflict | ClaimError::TooLarge(_)) => {}
+    for kind in [ROOMS_CLAIM, VOIP_ROOMS_CLAIM] {
+        let Ok(under) = ClaimKey::from_parts(&[kind]) else { continue };
+        let mut after = None;
+        loop {
+            let page = shared.store.list(&under, after.as_ref(), PAGE_ITEMS_MAX).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let idle = page.iter().filter(|(_, claim)| {
+                let holder = serde_json::from_slice::<Holder>(&claim.value);
+                !holder.is_ok_and(|holder| shared.rooms.find(&holder.confr).is_some())
+            });
+            // Together, so that they share the store's commits.
+            let deletions = idle.map(|(key, claim)| shared.store.delete(key, claim.revision));
+            for deleted in futures_util::future::join_all(deletions).await {
+                match deleted {
+                    Err(ClaimError::Unavailable(error)) => return Err(error),
+                    Ok(()) | Err(ClaimError::Conflict | ClaimError::TooLarge(_)) => {}
+                }
             }
         }
     }
+    Ok(())
 }
 
 type Gate = Arc<tokio::sync::Mutex<()>>;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::creation::InMaking;
 use super::folding::{Loaded, snapshot_of};
 use super::named::{self, Turns};
+use super::quota::Quotas;
 use super::rooms::Rooms;
 use super::{Done, Watcher, refuse_append, store_unavailable};
 use crate::domain::conference::decide;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     /// One conference at a time is taken over from the log.
     pub(super) adopting: tokio::sync::Mutex<()>,
     pub(super) turns: Turns,
+    pub(super) quotas: Quotas,
     watchers: Vec<Arc<dyn Watcher>>,
     /// When and why an append did not succeed, until one does.
     trouble: Mutex<Option<(Instant, String)>>,
@@ -57,6 +59,7 @@ impl Shared {
             in_making: InMaking::default(),
             adopting: tokio::sync::Mutex::default(),
             turns: Turns::default(),
+            quotas: Quotas::default(),
             watchers,
             trouble: Mutex::default(),
         }

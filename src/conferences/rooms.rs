@@ -46,6 +46,10 @@ impl Rooms {
         self.index.read().by_id.len()
     }
 
+    pub(super) fn count_of(&self, app: &AppId) -> usize {
+        self.index.read().by_app.get(app).map_or(0, BTreeMap::len)
+    }
+
     pub(super) fn enter(&self, room: Arc<Room>) {
         let conference = room.durable();
         let (app, id) = (conference.settings.app.clone(), conference.id().clone());

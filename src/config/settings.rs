@@ -186,6 +186,11 @@ settings! {
     /// Logs looked at, trimmed or forgotten in a second. Two hundred are a year's conferences of a busy server in an hour, and
     /// no command waits for them longer than for one more of its own kind.
     retention_steps_per_second: u32 = number(200, 1, 10_000);
+    /// Conferences that one app may make in a day (UTC), rooms and VoIP rooms included.
+    /// A hundred thousand: as many VoIP rooms as WeChat lets a mini program make.
+    rooms_per_day_max: u32 = number(100_000, 1, u32::MAX as u64);
+    /// Conferences that one app may have open at once. Ten thousand of ten members fill the connections of several gateways.
+    conferences_per_app_max: u32 = number(10_000, 1, CONNECTIONS_CEILING);
 
     /// Bytes of media kept per stream for its viewers. 16 MiB hold 20 seconds of 6 Mbit/s.
     ring_bytes_max: usize = number(16 << 20, RING_BYTES_FLOOR, RING_BYTES_CEILING);

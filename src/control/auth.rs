@@ -23,6 +23,9 @@ use crate::events::views::Reader;
 /// The app's backend, and nobody else.
 pub(super) struct AppCaller(pub(super) AppId);
 
+/// A user of the app, and nobody for it.
+pub(super) struct UserCaller(pub(super) UserClaims);
+
 /// Who may ask for a new conference.
 pub(super) enum Creator {
     /// The app's backend.
@@ -312,6 +315,18 @@ impl FromRequestParts<Control> for AppCaller {
         let takes = [Kind::App];
         match control.required(parts, &takes)? {
             Caller::App(app) => Ok(Self(app)),
+            _ => Err(unauthenticated(&takes).into()),
+        }
+    }
+}
+
+impl FromRequestParts<Control> for UserCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
+        let takes = [Kind::User];
+        match control.required(parts, &takes)? {
+            Caller::User(user) => Ok(Self(user)),
             _ => Err(unauthenticated(&takes).into()),
         }
     }

@@ -187,6 +187,7 @@ async fn create(
         metadata: request.metadata.unwrap_or_default().0,
         creator,
         room_name: None,
+        voip: None,
     };
     let conference = control.conferences.create(created, clock::now()).await?;
     let ticket = creators_ticket(&control, &conference)?;

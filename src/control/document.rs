@@ -222,6 +222,10 @@ const TAGS: &[(&str, &str)] = &[
     ("Users", "Tokens that say which user of the app is calling, before a conference."),
     ("Conferences", "Create, look at, change and end conferences."),
     ("Rooms", "Meet in a conference by a name. Whoever comes first makes it."),
+    (
+        "VoIP",
+        "Rooms with the rules of WeChat's `joinVoIPChat`: signed joins, ten members, gone with the last one.",
+    ),
     ("Tickets", "A ticket lets its holder into one conference, with a highest role, until it expires."),
     ("Members", "Join, tell about oneself, stay alive, leave."),
     ("Streams", "Declare a stream and get the URL to publish it to; ask for URLs to play one."),

@@ -47,6 +47,7 @@ mod tests;
 mod tickets;
 pub mod urls;
 mod user_tokens;
+mod voip;
 mod webhooks;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
+use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
@@ -108,6 +110,8 @@ pub struct ControlDeps {
     pub apps: Arc<Apps>,
     /// Hashes and verifies conference passwords.
     pub passwords: Arc<Passwords>,
+    /// Session keys and used nonces of VoIP rooms.
+    pub voip_sessions: VoipSessions,
     /// Told of each heartbeat of a member that is inside.
     pub heartbeats: Arc<dyn Heartbeats>,
     /// Feeds events to members.
@@ -212,6 +216,9 @@ mod path {
     pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
     pub(super) const ROOM_MEMBERS: &str = "/v1/rooms/{roomName}/members";
     pub(super) const STATS: &str = "/v1/conferences/{confrId}/streams/{streamId}/stats";
+    pub(super) const VOIP_SIGNATURES: &str = "/v1/voip/signatures";
+    pub(super) const VOIP_SESSION: &str = "/v1/voip/sessions/{openid}";
+    pub(super) const VOIP_MEMBERS: &str = "/v1/voip/rooms/{groupId}/members";
     pub(super) const SESSIONS: &str = "/v1/sessions";
     pub(super) const SESSION: &str = "/v1/sessions/{sessionId}";
     pub(super) const LIVE: &str = "/live/{file}";
@@ -241,6 +248,9 @@ mod path {
         SUBSCRIPTIONS,
         ROOM_MEMBERS,
         STATS,
+        VOIP_SIGNATURES,
+        VOIP_SESSION,
+        VOIP_MEMBERS,
         SESSIONS,
         SESSION,
         LIVE,
@@ -261,6 +271,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(members::routes())
         .merge(profile::routes())
         .merge(rooms::routes())
+        .merge(voip::routes())
         .merge(heartbeat::routes())
         .merge(events::routes())
         .merge(streams::routes())

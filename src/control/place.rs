@@ -10,7 +10,8 @@ use super::problem::Problem;
 use super::sessions::no_such_session;
 use super::webhooks::is_dead_letter_id;
 use crate::domain::conference::Stream;
-use crate::domain::{Conference, ConferenceId, Reason, Refusal, RoomName, StreamId};
+use crate::domain::id::InvalidId;
+use crate::domain::{Conference, ConferenceId, Reason, Refusal, RoomName, StreamId, UserName};
 use crate::events::schema;
 use crate::hub::SessionId;
 
@@ -26,6 +27,12 @@ pub(super) struct AtStream {
 
 /// `{roomName}` of the path, or why it can be no room's.
 pub(super) struct InRoom(pub(super) Result<RoomName, Refusal>);
+
+/// `{groupId}` of the path, or why it can be no group's.
+pub(super) struct InGroup(pub(super) Result<RoomName, Refusal>);
+
+/// `{openid}` of the path, or why it can be no user's.
+pub(super) struct AtOpenid(pub(super) Result<UserName, Refusal>);
 
 /// `{sessionId}` of the path. What can be no number of a session is not found.
 pub(super) struct AtSession(pub(super) SessionId);
@@ -47,13 +54,38 @@ impl<S: Send + Sync> FromRequestParts<S> for InConference {
     }
 }
 
+/// The parameter `name` as `parse` takes it. What names something that need not exist yet is wrong, not unknown.
+async fn named<S: Send + Sync, T>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+    parse: fn(&str) -> Result<T, InvalidId>,
+) -> Result<T, Refusal> {
+    let text = parameter(parts, state, name).await.unwrap_or_default();
+    parse(&text).map_err(|error| Reason::InvalidRequest.because(format!("{name}: {error}")))
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for InRoom {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let name = parameter(parts, state, "roomName").await.unwrap_or_default();
-        let name = RoomName::parse(&name);
-        Ok(Self(name.map_err(|error| Reason::InvalidRequest.because(format!("roomName: {error}")))))
+        Ok(Self(named(parts, state, "roomName", RoomName::parse).await))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InGroup {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(named(parts, state, "groupId", RoomName::parse).await))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtOpenid {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(named(parts, state, "openid", UserName::parse).await))
     }
 }
 
@@ -102,6 +134,18 @@ impl IntoParams for AtStream {
 impl IntoParams for InRoom {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![documented::<schema::Room>("roomName", "The room. It need not exist yet.")]
+    }
+}
+
+impl IntoParams for InGroup {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<schema::Room>("groupId", "The group that talks. Its room need not exist yet.")]
+    }
+}
+
+impl IntoParams for AtOpenid {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![documented::<schema::User>("openid", "The user, by the name that its user tokens carry.")]
     }
 }
 

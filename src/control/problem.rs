@@ -27,7 +27,7 @@ pub(super) struct Problem {
     code: i32,
     title: &'static str,
     detail: Cow<'static, str>,
-    retry_after: Option<&'static str>,
+    retry_after: Option<Cow<'static, str>>,
     /// `None` for a fault, which is no refusal.
     reason: Option<Reason>,
 }
@@ -127,11 +127,13 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (status, title) = row(refusal.reason);
         let detail = if refusal.detail.is_empty() { title.into() } else { refusal.detail };
-        let retry_after = match refusal.reason {
+        let usual = match refusal.reason {
             Reason::Draining => Some(RETRY_AFTER_DRAINING_SECS),
             Reason::RateLimited | Reason::Overloaded | Reason::StoreUnavailable => Some(RETRY_AFTER_SECS),
             _ => None,
         };
+        let known = refusal.retry_after_secs.map(|secs| Cow::from(secs.to_string()));
+        let retry_after = known.or(usual.map(Cow::from));
         let reason = refusal.reason;
         Self {
             status,
@@ -182,8 +184,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
         }
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        if let Some(Ok(seconds)) = self.retry_after.as_deref().map(HeaderValue::from_str) {
+            headers.insert(RETRY_AFTER, seconds);
         }
         let mut response = (self.status, headers, self.body()).into_response();
         if let Some(reason) = self.reason {

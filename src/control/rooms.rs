@@ -131,6 +131,7 @@ refusals!(
         Reason::MemberGone,
         Reason::MembersFull,
         Reason::TalkersFull,
+        Reason::RateLimited,
     ],
 );
 

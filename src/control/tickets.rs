@@ -155,6 +155,9 @@ impl Control {
         conference: &Conference,
         password: Option<Password>,
     ) -> Result<Option<PasswordHash>, Refusal> {
+        if conference.settings.voip.is_some() {
+            return Err(Reason::NotAllowed.because("a VoIP room is joined by signature"));
+        }
         let Some(hash) = &conference.settings.password else { return Ok(None) };
         // Where none is given there is nothing to compute.
         if let Some(Password(password)) = password

@@ -12,7 +12,9 @@ pub mod media_url;
 pub mod password;
 pub mod refusal;
 pub mod role;
+pub mod sealed;
 pub mod ticket;
+pub mod voip;
 
 pub use conference::{Command, Conference, Created};
 pub use event::{Event, Record, Recorded};

@@ -95,7 +95,7 @@ impl Reason {
 
     /// A refusal for this reason, with a sentence that tells what was wrong and what to do.
     pub fn because(self, detail: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { reason: self, detail: detail.into() }
+        Refusal { reason: self, detail: detail.into(), retry_after_secs: None }
     }
 }
 
@@ -106,6 +106,16 @@ pub struct Refusal {
     pub reason: Reason,
     /// What happened and what to do, for a person.
     pub detail: Cow<'static, str>,
+    /// After how many seconds it is worth trying again, where that is known.
+    pub retry_after_secs: Option<u64>,
+}
+
+impl Refusal {
+    /// The same, with the time after which it is worth trying again.
+    #[must_use]
+    pub fn after_secs(self, secs: u64) -> Self {
+        Self { retry_after_secs: Some(secs), ..self }
+    }
 }
 
 impl fmt::Display for Refusal {

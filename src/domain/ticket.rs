@@ -14,6 +14,7 @@ use super::id::{AppId, ConferenceId, MemberId, Seq, TicketId, Timestamp, UserNam
 use super::media_url::MediaKey;
 use super::refusal::{Reason, Refusal};
 use super::role::Role;
+use super::sealed::SealingKey;
 
 /// How far ahead a user token may expire (contract, section Who is calling).
 pub const USER_TOKEN_TTL_SECS_MAX: u64 = 24 * 3600;
@@ -182,6 +183,8 @@ pub struct TokenKeys {
     member: [u8; 32],
     /// For the tokens in media URLs.
     pub media: MediaKey,
+    /// For secrets that the store keeps.
+    pub sealing: SealingKey,
 }
 
 impl TokenKeys {
@@ -198,6 +201,7 @@ impl TokenKeys {
             ticket: key("tidegate ticket v1"),
             member: key("tidegate member token v1"),
             media: MediaKey::new(key("tidegate media url v1")),
+            sealing: SealingKey::new(key("tidegate sealed secrets v1")),
         }
     }
 

@@ -90,6 +90,11 @@ stand_in!(
     .max_length(Some(128))
 );
 stand_in!(
+    VoipRoomType,
+    text("What a VoIP room carries. `voice` has no place for a video.", "video")
+        .enum_values(Some(["voice", "video"]))
+);
+stand_in!(
     RoleNumber,
     number(
         "The role of a member. `7` ADMIN publishes, watches and runs the conference; `3` TALKER publishes and watches; \

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::domain::conference::{ConferenceKind, Member, Muted, Stream};
 use crate::domain::event::{AudioFormat, StreamKind, VideoFormat};
+use crate::domain::voip::RoomType;
 use crate::domain::{
     AppId, Conference, ConferenceId, Limits, MemberId, Role, RoomName, RtcId, StreamId, Timestamp, UserName,
 };
@@ -49,6 +50,14 @@ pub struct ConferenceView<'a> {
     /// The name of the room that this conference was created for; null where it was created without one.
     #[schema(required)]
     room_name: Option<&'a str>,
+    /// The group of a VoIP room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Room>)]
+    group_id: Option<&'a RoomName>,
+    /// What a VoIP room carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::VoipRoomType>)]
+    room_type: Option<RoomType>,
     /// Whether a recording was asked for. `recording` says what happens.
     rec: bool,
     /// Whether a recording of all streams in one picture was asked for.
@@ -211,6 +220,8 @@ impl<'a> ConferenceView<'a> {
             id: &settings.id,
             kind: settings.kind,
             room_name: settings.room_name.as_ref().map(RoomName::as_str),
+            group_id: settings.voip.as_ref().map(|voip| &voip.group_id),
+            room_type: settings.voip.as_ref().map(|voip| voip.room_type),
             rec: settings.rec,
             rec_merge: settings.rec_merge,
             recording: RECORDING,
@@ -294,6 +305,7 @@ mod tests {
             metadata: Map::new(),
             creator: None,
             room_name: None,
+            voip: None,
         };
         let (mut conference, _) = Conference::create(created, AT);
         // Ids run against the order of joining.

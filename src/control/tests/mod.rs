@@ -8,6 +8,7 @@ mod members;
 mod patch;
 mod rooms;
 mod sessions;
+mod voip;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::clock;
 use crate::conferences::Conferences;
 use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
+use crate::conferences::voip_sessions::VoipSessions;
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
 use crate::events::webhooks::WebhookSettings;
@@ -115,7 +117,7 @@ async fn gateway() -> Gateway {
         WebhookSettings { retry_min: minute, retry_max: minute, give_up_ms: 60_000, conferences_at_once: 1 };
     let outbound = Outbound::new(Policy::new(|_| false), minute);
     let webhooks =
-        Webhooks::open(store, Arc::clone(&conferences), outbound, webhook_settings, metrics.clone());
+        Webhooks::open(store.clone(), Arc::clone(&conferences), outbound, webhook_settings, metrics.clone());
     let control = Control::new(ControlDeps {
         conferences,
         webhooks: webhooks.await.unwrap(),
@@ -124,6 +126,7 @@ async fn gateway() -> Gateway {
         feed,
         flv: Arc::new(flv),
         apps: Arc::new(apps.unwrap()),
+        voip_sessions: VoipSessions::new(store.clone(), keys.sealing.clone()),
         passwords: Arc::new(Passwords::new([6; 32])),
         heartbeats: Arc::clone(&beats) as Arc<dyn Heartbeats>,
         keys: keys.clone(),

@@ -52,6 +52,11 @@ pub enum Admission {
         /// The hash that matched.
         verified: Option<PasswordHash>,
     },
+    /// A signature over this VoIP room, already verified and used up.
+    Signature {
+        /// Who.
+        user: UserName,
+    },
     /// The app lets that user in.
     App {
         /// Who.

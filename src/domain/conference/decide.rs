@@ -9,6 +9,7 @@ use crate::domain::id::{MemberId, UserName};
 use crate::domain::limits::MEMBER_NAMES_MAX;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Role;
+use crate::domain::voip::VOIP_MEMBERS_MAX;
 
 pub(super) type Decision = Result<Vec<Event>, Refusal>;
 
@@ -29,7 +30,7 @@ impl Conference {
             Command::Leave { subject, reason } => {
                 let member = self.subject(subject)?;
                 let mut events = self.exit(member, *reason, StreamEnd::OwnerGone);
-                events.extend(self.successor(&[member]));
+                events.extend(self.follows_from_leaving(&[member]));
                 Ok(events)
             }
             Command::ChangeMember { subject, nick_name, ext } => {
@@ -74,6 +75,12 @@ impl Conference {
             Command::Configure { by, password, limits, mem_default_role, metadata } => {
                 self.require_admin(by)?;
                 let limits = limits.over(self.settings.limits);
+                let opens_otherwise = password.is_some() || mem_default_role.is_some();
+                if self.settings.voip.is_some() && (opens_otherwise || limits != self.settings.limits) {
+                    return Err(Reason::NotAllowed.because(
+                        "a VoIP room has fixed places and is joined by signature: password, memDefaultRole and limits stay",
+                    ));
+                }
                 Ok(self.settings.change(password.as_ref(), limits, *mem_default_role, metadata.as_ref()))
             }
             Command::SendMessage { from, to, body } => {
@@ -131,6 +138,10 @@ impl Conference {
     fn admit(&self, admission: &Admission) -> Result<Admitted, Refusal> {
         match admission {
             Admission::Ticket { ticket, shown_by } => self.admit_ticket(ticket, shown_by.as_ref()),
+            Admission::Password { .. } if self.settings.voip.is_some() => {
+                Err(Reason::NotAllowed.because("a VoIP room is joined by signature"))
+            }
+            Admission::Signature { user } => self.admit_user(user),
             Admission::Password { user, verified } => {
                 if *verified != self.settings.password {
                     return Err(Reason::WrongPassword.because("the password does not match"));
@@ -189,6 +200,11 @@ impl Conference {
         if former.is_some_and(|former| former.role.may_publish() == role.may_publish()) {
             return Ok(());
         }
+        if self.settings.voip.is_some() && former.is_none() && self.members.len() >= VOIP_MEMBERS_MAX as usize
+        {
+            return Err(Reason::MembersFull
+                .because(format!("all {VOIP_MEMBERS_MAX} places of this VoIP room are taken")));
+        }
         if role.may_publish() {
             if self.talker_count() >= limits.max_talker_count {
                 return Err(talkers_full(limits.max_talker_count));
@@ -212,6 +228,15 @@ impl Conference {
         let stops = self.streams.values().flat_map(|stream| end_stream(stream, StreamEnd::ConferenceClosed));
         let members = self.members.keys().cloned().collect();
         stops.chain([Event::ConferenceEnded { members }]).collect()
+    }
+
+    /// The end of a conference that nobody is left in, where it ends with its last member; else the new ADMIN, where one is
+    /// needed.
+    fn follows_from_leaving(&self, gone: &[&Member]) -> Option<Event> {
+        if self.settings.ends_when_empty() && !gone.is_empty() && gone.len() == self.members.len() {
+            return Some(Event::ConferenceEnded { members: Vec::new() });
+        }
+        self.successor(gone)
     }
 
     /// The talker who has been in longest becomes ADMIN when the last ADMIN is among those who go.
@@ -246,7 +271,7 @@ impl Conference {
                 events.extend(self.exit(member, ExitReason::Kicked, StreamEnd::OwnerGone));
             }
         }
-        events.extend(self.successor(&gone));
+        events.extend(self.follows_from_leaving(&gone));
         Ok(events)
     }
 

@@ -36,6 +36,7 @@ use super::id::{
 use super::limits::Limits;
 use super::password::PasswordHash;
 use super::role::Role;
+use super::voip::VoipRoom;
 
 /// Presets of limits and of the highest role that a password admits to, by the numbers that emedia clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -108,6 +109,9 @@ pub struct Created {
     /// The name of the room that it is, where it was made by joining a name. Its creator is ADMIN at every join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_name: Option<RoomName>,
+    /// What makes a VoIP room of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voip: Option<VoipRoom>,
 }
 
 impl Created {
@@ -126,12 +130,18 @@ impl Created {
             metadata: Map::new(),
             creator: None,
             room_name: None,
+            voip: None,
         }
+    }
+
+    /// Whether it ends the moment that its last member leaves.
+    pub fn ends_when_empty(&self) -> bool {
+        self.voip.is_some()
     }
 
     /// Whether it was made under a name, which is free again when it ends.
     pub fn has_name(&self) -> bool {
-        self.room_name.is_some()
+        self.room_name.is_some() || self.voip.is_some()
     }
 }
 

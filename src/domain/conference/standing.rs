@@ -171,7 +171,7 @@ impl Conference {
     /// The highest role that `user` joins with by its name. A room has no ticket that would let its creator back in
     /// as ADMIN, so the name does.
     fn ceiling(&self, user: &UserName) -> Role {
-        let made_the_room = self.settings.room_name.is_some() && self.settings.creator.as_ref() == Some(user);
+        let made_the_room = self.settings.has_name() && self.settings.creator.as_ref() == Some(user);
         if made_the_room { Role::Admin } else { self.settings.mem_default_role }
     }
 

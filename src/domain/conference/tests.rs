@@ -15,6 +15,7 @@ use crate::domain::limits::LimitsChange;
 use crate::domain::media_url::{Direction, MediaRight};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::ticket::TicketClaims;
+use crate::domain::voip::{RoomType, VOIP_MEMBERS_MAX, VoipRoom};
 use laws::{check_mutes, check_pairs, check_state};
 
 const AT: Timestamp = Timestamp(1_800_000_000_000);
@@ -48,6 +49,14 @@ struct Room {
 impl Room {
     fn new() -> Self {
         let (conference, first) = Conference::create(created(), AT);
+        Self { conference, log: vec![first], next_id: 0 }
+    }
+
+    /// A VoIP room, whose places are its own.
+    fn voip(room_type: RoomType) -> Self {
+        let voip = VoipRoom { group_id: RoomName::parse("group").unwrap(), room_type };
+        let created = Created { limits: room_type.limits(limits()), voip: Some(voip), ..created() };
+        let (conference, first) = Conference::create(created, AT);
         Self { conference, log: vec![first], next_id: 0 }
     }
 
@@ -447,6 +456,85 @@ fn a_conference_made_without_mini_programs_refuses_them() {
 }
 
 #[test]
+fn a_role_that_is_asked_for_lowers_and_never_raises() {
+    let mut room = Room::new();
+    let mut join = |name: &str, asked: Role| {
+        let member = MemberId::from_random(room.random());
+        let admission = Admission::Password { user: user(name), verified: None };
+        let (member_id, role) = (member.clone(), Some(asked));
+        let join = Join { member, admission, nick_name: None, ext: Map::new(), mini_program: false, role };
+        room.run(&Command::Join(Box::new(join))).unwrap();
+        room.role(&member_id)
+    };
+    assert_eq!(join("a", Role::Admin), Role::Talker);
+    assert_eq!(join("b", Role::Talker), Role::Talker);
+    assert_eq!(join("c", Role::Audience), Role::Audience);
+}
+
+#[test]
+fn a_voip_room_holds_ten_whatever_their_roles_and_its_places_are_fixed() {
+    let mut room = Room::voip(RoomType::Voice);
+    for number in 0..VOIP_MEMBERS_MAX {
+        room.join(&format!("u{number}"), Role::Talker);
+    }
+    let late = |room: &mut Room| {
+        let ticket = room.ticket(Some("late"), Role::Talker);
+        room.show(&ticket)
+    };
+    assert_eq!(reason(late(&mut room)), Reason::MembersFull);
+    room.set_role("u3", Role::Audience).unwrap();
+    assert_eq!(reason(late(&mut room)), Reason::MembersFull);
+    room.join("u4", Role::Talker);
+    room.kick("u3");
+    late(&mut room).unwrap();
+
+    assert_eq!(reason(room.declare("u0", "cam", StreamKind::Camera, false)), Reason::VideosFull);
+    room.declare("u0", "mic", StreamKind::Camera, true).unwrap();
+    let limits = LimitsChange { max_video_count: Some(1), ..LimitsChange::default() };
+    let configure = |limits| Command::Configure {
+        by: Actor::App,
+        password: None,
+        limits,
+        mem_default_role: None,
+        metadata: Some(object(1)),
+    };
+    assert_eq!(reason(room.run(&configure(limits))), Reason::NotAllowed);
+    room.run(&configure(LimitsChange::default())).unwrap();
+}
+
+#[test]
+fn a_voip_room_ends_the_moment_the_last_member_leaves() {
+    let mut room = Room::voip(RoomType::Video);
+    room.join("a", Role::Admin);
+    room.join("b", Role::Talker);
+    let stream = room.declare("b", "cam", StreamKind::Camera, false).unwrap();
+    let leave =
+        |name: &str| Command::Leave { subject: Subject::User(user(name)), reason: ExitReason::NoAnswer };
+    room.run(&leave("a")).unwrap();
+    assert_eq!(room.conference.member_of(&user("b")).unwrap().role, Role::Admin);
+    let member = room.conference.member_of(&user("b")).unwrap().id.clone();
+    let reason = StreamEnd::OwnerGone;
+    assert_eq!(
+        room.run(&leave("b")).unwrap(),
+        [
+            Event::StreamUndeclared { stream, reason },
+            Event::MemberExited { member, reason: ExitReason::NoAnswer },
+            Event::ConferenceEnded { members: vec![] },
+        ]
+    );
+    assert!(room.conference.is_ended());
+
+    let mut room = Room::voip(RoomType::Video);
+    room.kick("nobody");
+    assert!(!room.conference.is_ended(), "nobody has left it yet");
+    room.join("a", Role::Talker);
+    room.join("a", Role::Talker);
+    assert!(!room.conference.is_ended(), "whoever joins again does not leave");
+    room.kick("a");
+    assert!(room.conference.is_ended());
+}
+
+#[test]
 fn the_oldest_decision_makes_room_when_too_many_are_remembered() {
     let mut room = Room::new();
     let places = crate::domain::limits::STANDINGS_MAX;
@@ -475,6 +563,7 @@ enum Step {
     },
     AppJoin {
         name: u8,
+        role: Option<Role>,
     },
     Leave {
         name: u8,
@@ -587,7 +676,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (name(), role(), any::<bool>()).prop_map(|(name, role, stale)| Step::Join { name, role, stale }),
         1 => role().prop_map(|role| Step::Guest { role }),
         2 => (name(), few()).prop_map(|(name, password)| Step::Password { name, password }),
-        1 => name().prop_map(|name| Step::AppJoin { name }),
+        2 => (name(), option(role())).prop_map(|(name, role)| Step::AppJoin { name, role }),
         2 => name().prop_map(|name| Step::Leave { name }),
         2 => (by(), name()).prop_map(|(by, name)| Step::Kick { by, name }),
         3 => (by(), name(), role()).prop_map(|(by, name, role)| Step::SetRole { by, name, role }),
@@ -626,18 +715,13 @@ impl Room {
             let owner = owner.unwrap_or_else(|| MemberId::from_random([0; 10]));
             StreamId::new(&RtcId::parse(&format!("r{rtc}")).unwrap(), &owner)
         };
-        let join = |room: &mut Self, admission| {
+        let join_as = |room: &mut Self, admission, role| {
             let member = MemberId::from_random(room.random());
             let ext = Map::new();
-            Command::Join(Box::new(Join {
-                member,
-                admission,
-                nick_name: None,
-                ext,
-                mini_program: false,
-                role: None,
-            }))
+            let join = Join { member, admission, nick_name: None, ext, mini_program: false, role };
+            Command::Join(Box::new(join))
         };
+        let join = |room: &mut Self, admission| join_as(room, admission, None);
         match step {
             Step::Join { name: number, role, stale } => {
                 let ticket = match first_tickets.get(number).filter(|_| *stale) {
@@ -653,7 +737,9 @@ impl Room {
             Step::Password { name: number, password } => {
                 join(self, Admission::Password { user: name(number), verified: self::password(*password) })
             }
-            Step::AppJoin { name: number } => join(self, Admission::App { user: name(number) }),
+            Step::AppJoin { name: number, role } => {
+                join_as(self, Admission::App { user: name(number) }, *role)
+            }
             Step::Leave { name: number } => {
                 Command::Leave { subject: Subject::User(name(number)), reason: ExitReason::Normal }
             }
@@ -726,8 +812,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn any_sequence_of_commands_keeps_the_laws(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut room = Room::new();
+    fn any_sequence_of_commands_keeps_the_laws(
+        is_voip in any::<bool>(),
+        steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let mut room = if is_voip { Room::voip(RoomType::Video) } else { Room::new() };
         let first_tickets: BTreeMap<_, _> =
             (0..6).map(|number| (number, room.ticket(Some(&format!("u{number}")), Role::Admin))).collect();
         let mut muted = BTreeMap::new();

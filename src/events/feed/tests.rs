@@ -19,6 +19,7 @@ fn live() -> Conference {
         metadata: Map::new(),
         creator: None,
         room_name: None,
+        voip: None,
     };
     Conference::create(created, Timestamp(0)).0
 }

@@ -63,6 +63,11 @@ pub(super) fn check_state(before: &Conference, after: &Conference, command: &Com
     for member in after.members.values() {
         assert_eq!(after.member_of(&member.user).map(|found| &found.id), Some(&member.id));
     }
+    check_join(after, command);
+    if after.settings.ends_when_empty() {
+        let went = !before.members.is_empty() && after.members.is_empty();
+        assert!(!went || after.is_ended(), "the last member left a conference that ends with it");
+    }
     for stream in after.streams.values() {
         assert!(after.members[&stream.owner].role.may_publish());
     }
@@ -91,6 +96,13 @@ pub(super) fn check_mutes(conference: &Conference, muted: &BTreeMap<UserName, Mu
         let decided = muted.get(&member.user).copied().unwrap_or_default();
         assert_eq!(member.muted, decided, "{}", member.user);
     }
+}
+
+/// A role that is asked for is the most that a join gives.
+fn check_join(after: &Conference, command: &Command) {
+    let Command::Join(join) = command else { return };
+    let joined = after.members.get(&join.member).map(|member| member.role);
+    assert!(joined.is_none() || join.role.is_none() || joined <= join.role);
 }
 
 /// Limits bind growth: what is more than before is within them. They can be set below what is inside, and then nobody

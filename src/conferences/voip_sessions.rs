@@ -1,0 +1,253 @@
+//! What VoIP rooms need to know of WeChat's users: their session keys, and which nonces were used.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::domain::sealed::{SEAL_NONCE_BYTES, SealingKey};
+use crate::domain::{AppId, Reason, Refusal, Timestamp, UserName};
+use crate::store::{ClaimError, ClaimKey, Store, StoreError};
+
+/// Below this name the sessions stand among the claims.
+const SESSIONS_CLAIM: &str = "voip-sessions";
+/// Below this name the used nonces stand among the claims.
+const NONCES_CLAIM: &str = "voip-nonces";
+/// How often a write is tried while others write the same claim.
+const ATTEMPTS_MAX: u32 = 8;
+/// Nonces that each use looks at for ones that have run out. Each use adds one, so that what has run out stays a small
+/// part of what has not.
+const SWEPT_PER_USE: usize = 8;
+
+/// A session of WeChat's login, as the app's backend handed it in.
+#[derive(Clone)]
+pub struct VoipSession {
+    /// WeChat's `session_key`, as text.
+    pub session_key: Zeroizing<String>,
+    /// The mini program's id, where it is not the app's.
+    pub mini_app_id: Option<String>,
+}
+
+/// The same before it is sealed.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Unsealed<'a> {
+    session_key: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mini_app_id: Option<Cow<'a, str>>,
+}
+
+/// Sessions and nonces.
+pub struct VoipSessions {
+    store: Arc<dyn Store>,
+    key: SealingKey,
+    /// How far the sweep of nonces has come.
+    swept: Mutex<Option<ClaimKey>>,
+}
+
+impl VoipSessions {
+    /// Keeps them in `store`, session keys sealed with `key`.
+    pub fn new(store: Arc<dyn Store>, key: SealingKey) -> Self {
+        Self { store, key, swept: Mutex::default() }
+    }
+
+    /// Keeps the newest session of `openid` in the stead of an earlier one. `nonce` is random.
+    pub async fn put(
+        &self,
+        app: &AppId,
+        openid: &UserName,
+        session: &VoipSession,
+        nonce: [u8; SEAL_NONCE_BYTES],
+    ) -> Result<(), Refusal> {
+        let key = claim_key(SESSIONS_CLAIM, app, openid.as_str())?;
+        let unsealed = Unsealed {
+            session_key: session.session_key.as_str().into(),
+            mini_app_id: session.mini_app_id.as_deref().map(Cow::from),
+        };
+        let text = Zeroizing::new(serde_json::to_vec(&unsealed).unwrap_or_default());
+        let sealed = self.key.seal(key.as_str(), &text, nonce);
+        let sealed = Bytes::from(sealed.ok_or_else(|| not_kept("the session key cannot be sealed"))?);
+        for _ in 0..ATTEMPTS_MAX {
+            let kept = self.store.get(&key).await.map_err(|error| unavailable(&error))?;
+            match self.store.put(&key, kept.map(|claim| claim.revision), sealed.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(ClaimError::Conflict) => {}
+                Err(ClaimError::Unavailable(error)) => return Err(unavailable(&error)),
+                Err(ClaimError::TooLarge(_)) => return Err(not_kept("the session key is too long")),
+            }
+        }
+        Err(Reason::Overloaded.because("this session is being replaced again and again; try again"))
+    }
+
+    /// The session of `openid`, if there is one that this gateway can read.
+    pub async fn get(&self, app: &AppId, openid: &UserName) -> Result<Option<VoipSession>, Refusal> {
+        let key = claim_key(SESSIONS_CLAIM, app, openid.as_str())?;
+        let Some(claim) = self.store.get(&key).await.map_err(|error| unavailable(&error))? else {
+            return Ok(None);
+        };
+        let opened = self.key.open(key.as_str(), &claim.value);
+        if opened.is_none() {
+            tracing::warn!(%app, "a session key was sealed with another master key; the next login replaces it");
+        }
+        let unsealed = opened.as_ref().and_then(|text| serde_json::from_slice::<Unsealed<'_>>(text).ok());
+        Ok(unsealed.map(|unsealed| VoipSession {
+            session_key: Zeroizing::new(unsealed.session_key.into_owned()),
+            mini_app_id: unsealed.mini_app_id.map(Cow::into_owned),
+        }))
+    }
+
+    /// Uses `nonce` up until `until`. Refused where it was used before and that use has not run out at `now`.
+    pub async fn use_nonce(
+        &self,
+        app: &AppId,
+        nonce: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), Refusal> {
+        let key = claim_key(NONCES_CLAIM, app, nonce)?;
+        let value = Bytes::from(until.0.to_string());
+        let mut expected = None;
+        for _ in 0..ATTEMPTS_MAX {
+            match self.store.put(&key, expected, value.clone()).await {
+                Ok(_) => {
+                    self.sweep(now).await;
+                    return Ok(());
+                }
+                Err(ClaimError::Conflict) => {}
+                Err(ClaimError::Unavailable(error)) => return Err(unavailable(&error)),
+                Err(ClaimError::TooLarge(_)) => break,
+            }
+            let used = self.store.get(&key).await.map_err(|error| unavailable(&error))?;
+            if used.as_ref().is_some_and(|claim| !has_run_out(&claim.value, now)) {
+                return Err(Reason::Unauthenticated
+                    .because("nonceStr: it was used before; each signature takes a new one"));
+            }
+            expected = used.map(|claim| claim.revision);
+        }
+        Err(Reason::Overloaded.because("this nonce is being used again and again; take another"))
+    }
+
+    /// Removes some of the nonces that have run out. What fails stays for the next time.
+    async fn sweep(&self, now: Timestamp) {
+        let Ok(under) = ClaimKey::from_parts(&[NONCES_CLAIM]) else { return };
+        let after = self.swept.lock().clone();
+        let Ok(page) = self.store.list(&under, after.as_ref(), SWEPT_PER_USE).await else { return };
+        // From the beginning again after a short page: nonces that grow would lead the sweep on for ever.
+        let is_end = page.len() < SWEPT_PER_USE;
+        *self.swept.lock() = page.last().filter(|_| !is_end).map(|(key, _)| key.clone());
+        let old = page.iter().filter(|(_, claim)| has_run_out(&claim.value, now));
+        let deletions = old.map(|(key, claim)| self.store.delete(key, claim.revision));
+        for deleted in futures_util::future::join_all(deletions).await {
+            if let Err(error @ ClaimError::Unavailable(_)) = deleted {
+                tracing::warn!(%error, "a used nonce stays for now");
+            }
+        }
+    }
+}
+
+fn has_run_out(value: &[u8], now: Timestamp) -> bool {
+    let until = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+    until.is_none_or(|until| until < now.0)
+}
+
+fn claim_key(kind: &str, app: &AppId, name: &str) -> Result<ClaimKey, Refusal> {
+    ClaimKey::from_parts(&[kind, app.as_str(), name])
+        .map_err(|error| Reason::InvalidRequest.because(format!("this text cannot be kept: {error}")))
+}
+
+fn not_kept(detail: &'static str) -> Refusal {
+    Reason::InvalidRequest.because(detail)
+}
+
+fn unavailable(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "the store did not do what it was asked");
+    match error {
+        StoreError::Busy => Reason::Overloaded.because("too much waits for the store; try again"),
+        _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Claims as _, MemoryStore};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+    const UNTIL: Timestamp = Timestamp(1_800_000_300_000);
+
+    fn app() -> AppId {
+        AppId::parse("app").unwrap()
+    }
+
+    fn open(store: &Arc<MemoryStore>, key: u8) -> VoipSessions {
+        VoipSessions::new(store.clone(), SealingKey::new([key; 32]))
+    }
+
+    async fn nonces(store: &MemoryStore) -> usize {
+        store.list(&ClaimKey::from_parts(&[NONCES_CLAIM]).unwrap(), None, 1000).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn the_newest_session_is_kept_sealed_and_outlives_a_restart() {
+        let store = Arc::new(MemoryStore::new());
+        let openid = UserName::parse("openid-1").unwrap();
+        let session = |text: &str| VoipSession {
+            session_key: Zeroizing::new(text.to_owned()),
+            mini_app_id: Some("wx1".to_owned()),
+        };
+        let sessions = open(&store, 1);
+        for (number, text) in ["first-key", "second-key"].into_iter().enumerate() {
+            let nonce = [u8::try_from(number).unwrap(); SEAL_NONCE_BYTES];
+            sessions.put(&app(), &openid, &session(text), nonce).await.unwrap();
+        }
+        let kept = open(&store, 1).get(&app(), &openid).await.unwrap().unwrap();
+        assert_eq!((kept.session_key.as_str(), kept.mini_app_id.as_deref()), ("second-key", Some("wx1")));
+        let key = claim_key(SESSIONS_CLAIM, &app(), openid.as_str()).unwrap();
+        let value = store.get(&key).await.unwrap().unwrap().value;
+        assert!(!value.windows(10).any(|window| window == b"second-key"));
+        assert!(
+            open(&store, 2).get(&app(), &openid).await.unwrap().is_none(),
+            "another master key opens nothing"
+        );
+        let stranger = AppId::parse("other").unwrap();
+        assert!(sessions.get(&stranger, &openid).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_nonce_is_used_once_until_its_time_is_over_even_over_a_restart() {
+        let store = Arc::new(MemoryStore::new());
+        open(&store, 1).use_nonce(&app(), "n1", NOW, UNTIL).await.unwrap();
+        for now in [NOW, UNTIL] {
+            let refused = open(&store, 1).use_nonce(&app(), "n1", now, UNTIL.plus_ms(9)).await;
+            assert_eq!(refused.unwrap_err().reason, Reason::Unauthenticated);
+        }
+        open(&store, 1).use_nonce(&app(), "n2", NOW, UNTIL).await.unwrap();
+        open(&store, 1).use_nonce(&AppId::parse("other").unwrap(), "n1", NOW, UNTIL).await.unwrap();
+        open(&store, 1).use_nonce(&app(), "n1", UNTIL.plus_ms(1), UNTIL.plus_ms(300_000)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_many_that_show_one_nonce_at_once_one_gets_in() {
+        let store = Arc::new(MemoryStore::new());
+        let sessions = Arc::new(open(&store, 1));
+        let app = app();
+        let uses = (0..20).map(|_| sessions.use_nonce(&app, "n", NOW, UNTIL));
+        let outcomes = futures_util::future::join_all(uses).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn nonces_that_have_run_out_are_swept_by_those_that_come() {
+        let store = Arc::new(MemoryStore::new());
+        let sessions = open(&store, 1);
+        for number in 0..2000_u64 {
+            let now = NOW.plus_ms(number * 1000);
+            sessions.use_nonce(&app(), &format!("n{number}"), now, now.plus_ms(300_000)).await.unwrap();
+        }
+        let kept = nonces(&store).await;
+        assert!((300..=360).contains(&kept), "{kept} nonces are kept of 301 that count");
+    }
+}
