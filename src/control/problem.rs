@@ -133,7 +133,7 @@ impl From<Refusal> for Problem {
             _ => None,
         };
         let known = refusal.retry_after_secs.map(|secs| Cow::from(secs.to_string()));
-        let retry_after = known.or(usual.map(Cow::from));
+        let retry_after = known.or_else(|| usual.map(Cow::from));
         let reason = refusal.reason;
         Self {
             status,

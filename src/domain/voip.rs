@@ -218,9 +218,13 @@ mod tests {
     fn a_signature_holds_for_five_minutes_around_its_time() {
         let at = SignedAt::from_number(10_000).unwrap();
         let until = |now_secs: u64| at.valid_until(Timestamp(now_secs * 1000)).map(Timestamp::as_secs);
-        assert_eq!(until(9_700), Ok(10_300));
-        assert_eq!(until(10_000), Ok(10_300));
-        assert_eq!(until(10_300), Ok(10_600));
+        assert_eq!(until(9_700), Ok(10_301));
+        assert_eq!(until(10_000), Ok(10_301));
+        assert_eq!(until(10_300), Ok(10_601));
+        // It is taken to the end of that second, and whoever used it up keeps it used as long.
+        let last = Timestamp(10_300_999);
+        assert!(at.valid_until(last).is_ok());
+        assert!(at.valid_until(Timestamp(10_000_000)).unwrap() > last);
         for outside in [9_699, 10_301] {
             assert_eq!(until(outside).unwrap_err().reason, Reason::Unauthenticated);
         }
