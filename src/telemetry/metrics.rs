@@ -478,6 +478,7 @@ mod tests {
         metrics.refused(Reason::NotAllowed);
         metrics.authentication_failed("ticket");
         metrics.http_answered("/v1/conferences", 404.into());
+        metrics.webhook_attempted("delivered");
         let text = metrics.encode().unwrap();
         assert!(text.ends_with("# EOF\n"));
         let names = |mark: &str| -> Vec<String> {
@@ -485,7 +486,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 30, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 34, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }
