@@ -23,7 +23,7 @@ use crate::control::admin::AdminDeps;
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
 use crate::control::server::{self, Admit, Place, ServeOptions};
 use crate::control::urls::Endpoints;
-use crate::control::{self, Control, ControlDeps, Heartbeats};
+use crate::control::{self, Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
@@ -81,6 +81,7 @@ pub struct App {
     /// Listeners, connections and requests.
     doors: TaskTracker,
     feed: Arc<Feed>,
+    flv: Arc<FlvDoor>,
     webhooks: Arc<Webhooks>,
     presence_stop: CancellationToken,
     presence: TaskTracker,
@@ -129,7 +130,7 @@ impl App {
         let gatekeeper = Arc::new(Gatekeeper::new(hub.clone()));
         let contacts = Arc::new(Contacts::new(contact_times(&config)));
         let draining = CancellationToken::new();
-        let feed = Arc::new(Feed::new(store.clone(), draining.clone()));
+        let feed = Arc::new(Feed::new(store.clone(), config.event_sockets_max, draining.clone()));
         contacts.count_as_present(feed.clone());
         let conferences = Conferences::open(
             store.clone(),
@@ -199,6 +200,13 @@ impl App {
             doors.spawn(control::admin::serve(socket.listener, router, grace, draining.clone()));
             socket.file
         });
+        let flv = Arc::new(FlvDoor::new(
+            hub.clone(),
+            admission,
+            metrics.clone(),
+            draining.clone(),
+            Duration::from_millis(config.play_wait_ms),
+        ));
         let control = Control::new(ControlDeps {
             conferences: Arc::clone(&conferences),
             sessions: sessions.clone(),
@@ -208,23 +216,20 @@ impl App {
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
             feed: feed.clone(),
-            flv: Arc::new(FlvDoor::new(
-                hub.clone(),
-                admission,
-                metrics.clone(),
-                draining.clone(),
-                Duration::from_millis(config.play_wait_ms),
-            )),
+            flv: Arc::clone(&flv),
             webhooks: Arc::clone(&webhooks),
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
+            guard: Guard::new(guard_settings(&config)),
+            cors: config.cors_origins.0.clone().map_or(CorsOrigins::Any, CorsOrigins::Only),
+            places: Arc::clone(&places),
             metrics: metrics.clone(),
         });
         doors.spawn(server::serve(
             listeners.http.listeners,
             control::router(control),
-            serve_options(&config, admit(&places, &metrics)),
+            serve_options(&config, admit(&config, &places, &metrics)),
             draining.clone(),
         ));
 
@@ -239,7 +244,7 @@ impl App {
                 config.ops_token.as_ref().map(|token| token.0.clone()),
             ),
         });
-        let own_place: Admit = Arc::new(|_| Some(Box::new(())));
+        let own_place: Admit = Arc::new(|_| Some(Arc::new(())));
         ops.spawn(server::serve(
             listeners.ops.listeners,
             ops_router,
@@ -251,6 +256,7 @@ impl App {
             draining,
             doors,
             feed,
+            flv,
             webhooks,
             presence_stop,
             presence,
@@ -275,6 +281,7 @@ impl App {
         self.doors.close();
         self.doors.wait().await;
         self.feed.ended().await;
+        self.flv.ended().await;
 
         self.presence_stop.cancel();
         self.presence.close();
@@ -475,6 +482,18 @@ fn control_settings(config: &Config) -> control::Settings {
         ticket_ttl_secs: config.ticket_ttl_seconds,
         media_url_ttl_secs: config.media_url_ttl_seconds,
         drain_ms: config.drain_ms,
+        answer_stall: Duration::from_millis(config.viewer_stall_ms),
+        event_ping: Duration::from_millis(config.event_ping_ms),
+    }
+}
+
+fn guard_settings(config: &Config) -> GuardSettings {
+    GuardSettings {
+        requests_in_flight_max: config.requests_in_flight_max,
+        requests_per_address: config.requests_per_address,
+        requests_per_credential: config.requests_per_credential,
+        failed_authentications_per_address: config.failed_authentications_per_address,
+        wrong_passwords_per_user: config.wrong_passwords_per_user,
     }
 }
 
@@ -497,16 +516,17 @@ fn serve_options(config: &Config, admit: Admit) -> ServeOptions {
     }
 }
 
-/// HTTP connections take their places beside the RTMP ones.
-fn admit(places: &Arc<Places>, metrics: &Metrics) -> Admit {
-    let (places, metrics) = (Arc::clone(places), metrics.clone());
+/// HTTP connections take their places beside the RTMP ones. Those of a trusted proxy are many people's.
+fn admit(config: &Config, places: &Arc<Places>, metrics: &Metrics) -> Admit {
+    let (places, metrics, proxies) = (Arc::clone(places), metrics.clone(), config.trusted_proxies.clone());
     Arc::new(move |address| {
-        let Some(place) = places.take(address) else {
+        let place = if proxies.contains(address) { places.take_for_proxy() } else { places.take(address) };
+        let Some(place) = place else {
             metrics.connections_refused("no_place").inc();
             return None;
         };
         let open = metrics.connection_opened(Protocol::Http);
-        Some(Box::new((place, open)) as Place)
+        Some(Arc::new((place, open)) as Place)
     })
 }
 

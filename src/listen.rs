@@ -236,6 +236,15 @@ pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     options.set_tcp_user_timeout(Some(PEER_SILENCE))
 }
 
+/// Bytes that the kernel takes for a peer beyond what is on the way to it: a moment's worth on any network. What waits here
+/// can be told of, dropped or ended; what waits in the kernel cannot, and takes megabytes of a peer that does not read.
+const UNSENT_MAX: u32 = 128 * 1024;
+
+/// Bounds what waits in the kernel for the other end to take it.
+pub fn bound_unsent(socket: &TcpStream) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_MAX)
+}
+
 /// Sockets that listen.
 #[derive(Debug)]
 pub struct Bound {

@@ -10,7 +10,9 @@ use super::quota::Permit;
 use super::room::{Room, Shared, read_after};
 use super::{Done, refuse_append};
 use crate::domain::conference::{Join, decide};
-use crate::domain::{Command, Conference, ConferenceId, Created, Record, Refusal, Seq, Timestamp};
+use crate::domain::{
+    Command, Conference, ConferenceId, Created, Event, Mark, Record, Refusal, Seq, Timestamp,
+};
 use crate::store::{AppendError, Revision, StoreError};
 
 /// Conferences whose first record this process is writing: in the log already, perhaps, and not yet in memory.
@@ -41,14 +43,18 @@ impl Drop for Making<'_> {
 pub(super) async fn create(
     permit: &mut Permit,
     created: Created,
-    first: Option<Join>,
+    first: Option<(Join, Option<Mark>)>,
     now: Timestamp,
 ) -> Result<Done, Refusal> {
     let shared = Arc::clone(permit.shared());
     let (mut conference, creation) = Conference::create(created, now);
     let mut record = Record { events: vec![creation] };
-    if let Some(join) = first {
-        let joined = decide(&conference, &Command::Join(Box::new(join)))?;
+    if let Some((join, mark)) = first {
+        let mut joined = decide(&conference, &Command::Join(Box::new(join)))?;
+        if let Some(mark) = mark {
+            let last = Seq(conference.seq.0 + 1 + joined.len() as u64);
+            joined.insert(0, Event::Marked { mark, last });
+        }
         record.events.extend(joined.into_iter().map(|event| conference.record(event, now)));
     }
     let _making = shared.in_making.enter(conference.id());
@@ -64,7 +70,7 @@ pub(super) async fn create(
     let durable = room.durable();
     shared.tell_watchers(&durable, &record.events);
     permit.enter(room);
-    Ok(Done { events: record.events, seq: durable.seq, conference: durable })
+    Ok(Done { events: record.events, seq: durable.seq, conference: durable, repeats: None })
 }
 
 /// What is known of a conference that somebody names.

@@ -10,6 +10,7 @@ mod creation;
 pub mod folding;
 pub mod keys;
 pub mod named;
+mod once;
 pub mod passwords;
 pub mod quota;
 mod room;
@@ -20,8 +21,10 @@ pub mod voip_sessions;
 
 use std::sync::Arc;
 
+use crate::domain::conference::Member;
 use crate::domain::{
-    AppId, Command, Conference, ConferenceId, Created, MediaRight, Reason, Recorded, Refusal, Seq, Timestamp,
+    AppId, Command, Conference, ConferenceId, Created, Mark, MediaRight, Reason, Recorded, Refusal, Seq,
+    Timestamp,
 };
 use crate::store::{AppendError, PAGE_ITEMS_MAX, Store, StoreError};
 use folding::load;
@@ -44,6 +47,16 @@ pub struct Done {
     pub conference: Arc<Conference>,
     /// The number of the newest event right after this command. A ticket issued by it carries this.
     pub seq: Seq,
+    /// The number of the first event, where the command repeats one of before and did nothing itself.
+    pub repeats: Option<Seq>,
+}
+
+impl Done {
+    /// The member that the command let in, if it is inside.
+    pub fn joined(&self) -> Option<&Member> {
+        let first = self.repeats.or_else(|| self.events.first().map(|first| first.seq))?;
+        self.conference.members.values().find(|member| (first..=self.seq).contains(&member.epoch))
+    }
 }
 
 /// All open conferences.
@@ -78,14 +91,18 @@ impl Conferences {
         self.shared.quotas.set(lookup);
     }
 
-    /// Creates a conference; answered when durable. Goes on if the caller does not wait for it.
+    /// Creates a conference; answered when durable. Goes on if the caller does not wait for it. With a mark, a conference
+    /// that was created with the same mark is the answer.
     pub async fn create(&self, created: Created, now: Timestamp) -> Result<Arc<Conference>, Refusal> {
-        let mut permit = quota::permit(&self.shared, &created.app, now).await?;
-        let creation =
-            self.shared.tasks.spawn(async move { creation::create(&mut permit, created, None, now).await });
-        let made = creation.await;
-        made.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
-            .map(|done| done.conference)
+        let shared = Arc::clone(&self.shared);
+        let creation = self.shared.tasks.spawn(async move {
+            if created.mark.is_some() {
+                return once::repeated(&shared, created, now).await;
+            }
+            let mut permit = quota::permit(&shared, &created.app, now).await?;
+            creation::create(&mut permit, created, None, now).await.map(|done| done.conference)
+        });
+        creation.await.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
     }
 
     /// Decides `command` and answers when its events, and all that they follow from, are durable and the watchers
@@ -96,8 +113,20 @@ impl Conferences {
         command: Command,
         now: Timestamp,
     ) -> Result<Done, Refusal> {
+        self.execute_once(id, command, None, now).await
+    }
+
+    /// As [`Self::execute`], but a command with the mark of one that was done decides nothing: its answer tells which
+    /// events it repeats. A refused command leaves no mark.
+    pub async fn execute_once(
+        &self,
+        id: &ConferenceId,
+        command: Command,
+        mark: Option<Mark>,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
         let Some(room) = self.room(id) else { return Err(self.absent(None, id).await) };
-        room.execute(&self.shared, command, now).await
+        room.execute(&self.shared, command, mark, now).await
     }
 
     /// The durable state of an open conference of `app`.

@@ -25,7 +25,8 @@ use super::room::Shared;
 use super::{Conferences, Done};
 use crate::domain::conference::{Actor, Join};
 use crate::domain::{
-    AppId, Command, Conference, ConferenceId, Created, MemberId, Reason, Refusal, RoomName, Timestamp,
+    AppId, Command, Conference, ConferenceId, Created, Mark, MemberId, Reason, Refusal, RoomName, Seq,
+    Timestamp,
 };
 use crate::store::{ClaimError, ClaimKey, ClaimRevision, PAGE_ITEMS_MAX, Store, StoreError};
 
@@ -79,6 +80,9 @@ impl Name {
 pub trait Entrant: Send + Sync {
     /// What to make under the name, and the join of its creator; or why this one may not make it.
     async fn found(&self) -> Result<(Created, Join), Refusal>;
+
+    /// How a repetition of the join is known.
+    fn mark(&self) -> Option<Mark>;
 
     /// The join into the conference that has the name.
     async fn join(&self, conference: &Conference) -> Result<Join, Refusal>;
@@ -144,7 +148,7 @@ impl Conferences {
             let (created, join) = entrant.found().await?;
             let (shared, name) = (Arc::clone(&self.shared), name.clone());
             let permit = quota::permit(&shared, &created.app, now).await?;
-            let founding = Founding { shared, name, claim, now, permit };
+            let founding = Founding { shared, name, claim, mark: entrant.mark(), now, permit };
             // A caller that goes away leaves no claim without a conference.
             let made = self.shared.tasks.spawn(founding.make(created, join)).await;
             match made.unwrap_or_else(|_| Err(Reason::StoreUnavailable.because("the creation was given up")))
@@ -168,8 +172,17 @@ impl Conferences {
         let joined = async {
             let join = entrant.join(conference).await?;
             let member = join.member.clone();
-            let done = self.execute(id, Command::Join(Box::new(join)), now).await?;
-            Ok::<_, Refusal>(Entered { done, member, is_creator: false })
+            let command = Command::Join(Box::new(join));
+            let done = self.execute_once(id, command, entrant.mark(), now).await?;
+            let member = match done.repeats {
+                None => member,
+                Some(_) => done.joined().map(|joined| joined.id.clone()).ok_or_else(|| {
+                    Reason::MemberGone.because("the member that this request let in has left; join anew")
+                })?,
+            };
+            // The creator joins in the first record, right after the creation.
+            let is_creator = done.repeats == Some(Seq(2));
+            Ok::<_, Refusal>(Entered { done, member, is_creator })
         };
         let joined = joined.await;
         match joined.as_ref().map_err(|refusal| refusal.reason) {
@@ -227,6 +240,7 @@ struct Founding {
     shared: Arc<Shared>,
     name: Name,
     claim: Option<(ClaimRevision, Option<Holder>)>,
+    mark: Option<Mark>,
     now: Timestamp,
     permit: Permit,
 }
@@ -279,14 +293,14 @@ impl Founding {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let refusal = match create(&mut self.permit, created.clone(), Some(join.clone()), self.now).await
-            {
+            let first = Some((join.clone(), self.mark));
+            let refusal = match create(&mut self.permit, created.clone(), first, self.now).await {
                 Err(refusal) if refusal.reason == Reason::StoreUnavailable => refusal,
                 done => return done,
             };
             match find_or_adopt(&self.shared, &created.id).await {
                 Ok(Whereabouts::Open(conference)) => {
-                    return Ok(Done { events: Vec::new(), seq: conference.seq, conference });
+                    return Ok(Done { events: Vec::new(), seq: conference.seq, conference, repeats: None });
                 }
                 Ok(Whereabouts::Absent) if attempts < CREATE_ATTEMPTS_MAX => {}
                 _ => return Err(refusal),
@@ -320,7 +334,7 @@ impl Founding {
 
     async fn end(&self, id: &ConferenceId) -> Result<(), Refusal> {
         let Some(room) = self.shared.rooms.find(id) else { return Ok(()) };
-        match room.execute(&self.shared, Command::End { by: Actor::App }, self.now).await {
+        match room.execute(&self.shared, Command::End { by: Actor::App }, None, self.now).await {
             Err(refusal) if refusal.reason != Reason::ConferenceClosed => Err(refusal),
             _ => Ok(()),
         }

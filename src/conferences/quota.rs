@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -193,7 +194,7 @@ async fn reserve(shared: &Arc<Shared>, app: &AppId, max: u32, now: Timestamp) ->
 
 fn day_is_full(max: u32, now: Timestamp) -> Refusal {
     let detail = format!("this app has made {max} conferences today (UTC), as many as it may in a day");
-    Reason::RateLimited.because(detail).after_secs((DAY_MS - now.0 % DAY_MS).div_ceil(1000))
+    Reason::RateLimited.because(detail).after(Duration::from_millis(DAY_MS - now.0 % DAY_MS))
 }
 
 fn number(value: &[u8]) -> Result<u32, ()> {

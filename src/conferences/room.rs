@@ -13,11 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::creation::InMaking;
 use super::folding::{Loaded, snapshot_of};
 use super::named::{self, Turns};
+use super::once::MarkedCreations;
 use super::quota::Quotas;
 use super::rooms::Rooms;
 use super::{Done, Watcher, refuse_append, store_unavailable};
 use crate::domain::conference::decide;
-use crate::domain::{Command, Conference, Reason, Record, Recorded, Refusal, Seq, Timestamp};
+use crate::domain::{Command, Conference, Event, Mark, Reason, Record, Recorded, Refusal, Seq, Timestamp};
 use crate::store::{AppendError, PAGE_ITEMS_MAX, Revision, Store, StoreError};
 
 /// Commands of one conference that may wait for the disk. A whole LIVE conference joining at once fits several
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) adopting: tokio::sync::Mutex<()>,
     pub(super) turns: Turns,
     pub(super) quotas: Quotas,
+    pub(super) marked_creations: MarkedCreations,
     watchers: Vec<Arc<dyn Watcher>>,
     /// When and why an append did not succeed, until one does.
     trouble: Mutex<Option<(Instant, String)>>,
@@ -60,6 +62,7 @@ impl Shared {
             adopting: tokio::sync::Mutex::default(),
             turns: Turns::default(),
             quotas: Quotas::default(),
+            marked_creations: MarkedCreations::default(),
             watchers,
             trouble: Mutex::default(),
         }
@@ -92,11 +95,21 @@ impl Shared {
     }
 }
 
-type Outcome = Result<(Vec<Recorded>, Seq), Refusal>;
+/// What a command led to.
+struct Decided {
+    events: Vec<Recorded>,
+    /// The newest event right after it.
+    seq: Seq,
+    /// The first event of the command that it repeats.
+    repeats: Option<Seq>,
+}
+
+type Outcome = Result<Decided, Refusal>;
 
 /// A command that was decided on the head and whose answer waits for the disk.
 struct Waiting {
     command: Command,
+    mark: Option<Mark>,
     now: Timestamp,
     outcome: Outcome,
     attempts: u32,
@@ -111,7 +124,8 @@ impl Waiting {
 
     fn answer(self, conference: &Arc<Conference>) {
         let conference = Arc::clone(conference);
-        let done = self.outcome.map(|(events, seq)| Done { events, conference, seq });
+        let done =
+            self.outcome.map(|Decided { events, seq, repeats }| Done { events, conference, seq, repeats });
         let _ = self.answer.send(done);
     }
 }
@@ -138,10 +152,17 @@ pub(super) struct Room {
     state: Mutex<State>,
 }
 
-fn decide_on(head: &mut Conference, command: &Command, now: Timestamp) -> Outcome {
-    let events = decide(head, command)?;
-    let recorded = events.into_iter().map(|event| head.record(event, now)).collect();
-    Ok((recorded, head.seq))
+fn decide_on(head: &mut Conference, command: &Command, mark: Option<Mark>, now: Timestamp) -> Outcome {
+    if let Some(mark) = &mark
+        && let Some(done) = head.repeated(command, mark, now)?
+    {
+        return Ok(Decided { events: Vec::new(), seq: done.last, repeats: Some(done.first) });
+    }
+    let decided = decide(head, command)?;
+    let last = Seq(head.seq.0 + 1 + decided.len() as u64);
+    let marked = mark.map(|mark| Event::Marked { mark, last });
+    let events = marked.into_iter().chain(decided).map(|event| head.record(event, now)).collect();
+    Ok(Decided { events, seq: head.seq, repeats: None })
 }
 
 impl Room {
@@ -173,6 +194,7 @@ impl Room {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         command: Command,
+        mark: Option<Mark>,
         now: Timestamp,
     ) -> Result<Done, Refusal> {
         let receiver = {
@@ -182,11 +204,11 @@ impl Room {
                     Reason::Overloaded.because("too many commands wait for this conference; try again")
                 );
             }
-            let outcome = decide_on(&mut state.head, &command, now);
+            let outcome = decide_on(&mut state.head, &command, mark, now);
             let settled = state.writer == Writer::Idle;
             let (answer, receiver) = oneshot::channel();
-            let waiting = Waiting { command, now, outcome, attempts: 0, answer };
-            if settled && !waiting.outcome.as_ref().is_ok_and(|(events, _)| !events.is_empty()) {
+            let waiting = Waiting { command, mark, now, outcome, attempts: 0, answer };
+            if settled && !waiting.outcome.as_ref().is_ok_and(|decided| !decided.events.is_empty()) {
                 waiting.answer(&state.durable);
             } else {
                 state.waiting.push_back(waiting);
@@ -329,7 +351,7 @@ impl Room {
         state.head = Conference::clone(&state.durable);
         let waiting = std::mem::take(&mut state.waiting);
         for mut command in first.into_iter().chain(waiting) {
-            command.outcome = decide_on(&mut state.head, &command.command, command.now);
+            command.outcome = decide_on(&mut state.head, &command.command, command.mark, command.now);
             state.waiting.push_back(command);
         }
     }
@@ -348,7 +370,7 @@ fn next_batch(waiting: &mut VecDeque<Waiting>) -> (Vec<Waiting>, Record) {
     let mut bytes = 0;
     while batch.len() < COMMANDS_PER_RECORD_MAX {
         let Some(next) = waiting.front() else { break };
-        let events = next.outcome.as_ref().map(|(events, _)| events.as_slice()).unwrap_or_default();
+        let events = next.outcome.as_ref().map(|decided| decided.events.as_slice()).unwrap_or_default();
         bytes += events.iter().map(event_bytes).sum::<usize>();
         if bytes > RECORD_BYTES_SOFT_MAX && !record.events.is_empty() {
             break;
@@ -361,7 +383,6 @@ fn next_batch(waiting: &mut VecDeque<Waiting>) -> (Vec<Waiting>, Record) {
 
 /// About how much of a record an event takes.
 fn event_bytes(recorded: &Recorded) -> usize {
-    use crate::domain::Event;
     match &recorded.event {
         Event::MemberJoined { ext, .. } if !ext.is_empty() => crate::domain::limits::EXT_BYTES_MAX,
         Event::MemberChanged { ext: Some(_), .. } | Event::ConferenceChanged { metadata: Some(_), .. } => {

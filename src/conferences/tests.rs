@@ -325,3 +325,81 @@ async fn an_app_lists_its_own_conferences_page_by_page() {
     assert_eq!((first.len(), second.len()), (3, 2));
     assert!(first.iter().chain(&second).is_sorted_by_key(|conference| conference.id().clone()));
 }
+
+fn mark(key: &str, body: &str) -> Mark {
+    let keys = crate::domain::ticket::TokenKeys::derive(&[3; 32]).marks;
+    keys.mark("app", "/members", key, keys.body(body.as_bytes()))
+}
+
+#[tokio::test]
+async fn of_many_with_one_mark_exactly_one_takes_effect() {
+    let store = Arc::new(MemoryStore::new());
+    let (conferences, id) = open(&store, vec![]).await;
+    let callers: Vec<_> = (0..50)
+        .map(|_| {
+            let (conferences, id) = (Arc::clone(&conferences), id.clone());
+            let mark = Some(mark("k", "b"));
+            tokio::spawn(async move { conferences.execute_once(&id, join(7), mark, NOW).await })
+        })
+        .collect();
+    let mut members = std::collections::BTreeSet::new();
+    let mut did = 0;
+    for caller in callers {
+        let done = caller.await.unwrap().unwrap();
+        did += usize::from(done.repeats.is_none());
+        members.insert(done.joined().expect("inside").id.clone());
+    }
+    assert_eq!((did, members.len()), (1, 1));
+    let refusal = conferences.execute_once(&id, join(7), Some(mark("k", "c")), NOW).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidRequest);
+    assert_log_matches(&store, &conferences, &id).await;
+
+    let conferences = Conferences::open(store.clone(), vec![]).await.unwrap();
+    let done = conferences.execute_once(&id, join(7), Some(mark("k", "b")), NOW).await.unwrap();
+    assert_eq!(done.joined().map(|member| &member.id), members.first(), "the mark is in the log");
+    let later = NOW.plus_ms(crate::domain::limits::MARK_LIFE_MS);
+    let done = conferences.execute_once(&id, join(7), Some(mark("k", "b")), later).await.unwrap();
+    assert!(done.repeats.is_none(), "a mark is forgotten after its life");
+}
+
+#[tokio::test]
+async fn a_marked_command_whose_append_was_kept_unanswered_is_done_once() {
+    let store = Arc::new(MemoryStore::new());
+    let (conferences, id) = open(&store, vec![]).await;
+    store.faults().next_appends(1, AppendFault::KeptUnanswered);
+    let done = conferences.execute_once(&id, join(1), Some(mark("k", "b")), NOW).await.unwrap();
+    let again = conferences.execute_once(&id, join(1), Some(mark("k", "b")), NOW).await.unwrap();
+    assert_eq!(done.joined().map(|member| &member.id), again.joined().map(|member| &member.id));
+    assert_eq!(log_of(&store, &id).await.len(), 2);
+}
+
+fn marked_creation(body: &str) -> Created {
+    let keys = crate::domain::ticket::TokenKeys::derive(&[3; 32]).marks;
+    let mark = crate::domain::mark::CreationMark { body: keys.body(body.as_bytes()), password: None };
+    Created { mark: Some(mark), ..created(20) }
+}
+
+#[tokio::test]
+async fn a_marked_creation_is_done_once_whatever_became_of_its_answer() {
+    let store = Arc::new(MemoryStore::new());
+    let conferences = Conferences::open(store.clone(), vec![]).await.unwrap();
+    store.faults().next_appends(1, AppendFault::KeptUnanswered);
+    conferences.create(marked_creation("a"), NOW).await.unwrap();
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let conferences = Arc::clone(&conferences);
+            tokio::spawn(async move { conferences.create(marked_creation("a"), NOW).await })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(*caller.await.unwrap().unwrap().id(), created(20).id);
+    }
+    assert_eq!((conferences.count(), log_of(&store, &created(20).id).await.len()), (1, 1));
+    let refusal = conferences.create(marked_creation("b"), NOW).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidRequest);
+    conferences.execute(&created(20).id, join(1), NOW).await.unwrap();
+    conferences.execute(&created(20).id, Command::End { by: Actor::App }, NOW).await.unwrap();
+    let refusal = conferences.create(marked_creation("a"), NOW).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ConferenceClosed);
+    conferences.create(created(20), NOW).await.unwrap_err();
+}

@@ -22,7 +22,7 @@ use crate::environment::{OF_COMMANDS, PREFIX, variable};
 
 pub use print::annotated_defaults;
 pub use settings::Config;
-pub use value::{AddressRanges, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl};
+pub use value::{AddressRanges, CorsOriginList, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl};
 
 use settings::SETTINGS;
 use value::Reader;

@@ -8,7 +8,9 @@ use crate::listen::ListenAddresses;
 use crate::telemetry::LogFormat;
 
 use super::ConfigError;
-use super::value::{AddressRanges, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl, Reader, SettingValue};
+use super::value::{
+    AddressRanges, CorsOriginList, LogFilter, OpsToken, PublicHttpUrl, PublicRtmpUrl, Reader, SettingValue,
+};
 
 /// An hour: longer than any wait that makes sense while a server runs.
 const HOUR_MS: u64 = 3_600_000;
@@ -142,6 +144,29 @@ settings! {
     /// How long a publisher may send not a single byte before its session is closed.
     /// Five minutes: an app in the background sends next to nothing for that long, and comes back.
     publisher_idle_ms: u64 = number(300_000, 100, HOUR_MS);
+
+    /// Requests under way at once. Four thousand: a full conference joins at once and finds the answers of others beside it;
+    /// one more is told to try again.
+    requests_in_flight_max: u32 = number(4096, 1, CONNECTIONS_CEILING);
+    /// Requests a second from one address, those with the app key not counted; loopback is exempt.
+    /// Two thousand: phones share their carrier's address. An IPv6 network of 64 bits counts as one address.
+    requests_per_address: u32 = number(2000, 1, 1_000_000);
+    /// Requests a second with one member token, user token or ticket of a user, and five times as many at once.
+    requests_per_credential: u32 = number(200, 1, 1_000_000);
+    /// Credentials a minute from one address that prove nothing; loopback is exempt.
+    /// Ten a second: phones behind one address come back with tokens that ran out.
+    failed_authentications_per_address: u32 = number(600, 1, 1_000_000);
+    /// Wrong passwords a minute of one user in one conference; then even a right one waits.
+    /// Thirty: no person types faster, and eight random characters last for ages.
+    wrong_passwords_per_user: u32 = number(30, 1, 1_000_000);
+    /// Web pages that may call the API: a comma list of origins such as "https://app.example", or "*" for all. There are
+    /// no cookies, so that a page can only use a credential that it holds itself. Empty: none.
+    cors_origins: CorsOriginList = text("*");
+    /// Event sockets in all: every viewer of a full stream and as many others; each costs some tens of kilobytes.
+    event_sockets_max: u32 = number(20_000, 1, CONNECTIONS_CEILING);
+    /// Between two pings on an event socket: well below what proxies and phone networks let a silent connection live.
+    /// A socket on which nothing is heard for two and a half times as long is closed.
+    event_ping_ms: u64 = number(10_000, 50, HOUR_MS);
 
     /// Life of a user token made by POST /v1/user-tokens, where the request names none.
     user_token_ttl_seconds: u64 = number(3600, 1, DAY_SECONDS);

@@ -311,6 +311,40 @@ impl AddressRanges {
     }
 }
 
+/// Most origins in one list: more than an app has sites.
+const ORIGINS_MAX: usize = 64;
+
+/// Origins of web pages; `None` is all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorsOriginList(pub Option<Vec<String>>);
+
+impl SettingValue for CorsOriginList {
+    const FORM: &'static str =
+        "\"*\", or a comma list of up to 64 origins, such as \"https://app.example,http://localhost:3000\"";
+
+    fn take(given: Given<'_>) -> Result<Self, String> {
+        let text = given.text(Self::FORM)?;
+        if text.trim() == "*" {
+            return Ok(Self(None));
+        }
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let origins: Option<Vec<_>> = parts.map(|part| is_origin(part).then(|| part.to_owned())).collect();
+        match origins {
+            Some(origins) if origins.len() <= ORIGINS_MAX => Ok(Self(Some(origins))),
+            _ => Err(Self::FORM.to_owned()),
+        }
+    }
+}
+
+/// Whether `text` is what a browser sends as Origin (RFC 6454 section 7): scheme, host, port, and nothing behind it.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']')
+    };
+    rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(plain))
+}
+
 impl SettingValue for AddressRanges {
     const FORM: &'static str = "a comma list of up to 64 address ranges, such as \"10.0.0.0/8,fd00::/8\"";
 
@@ -382,6 +416,16 @@ mod tests {
 
     #[test]
     fn address_ranges_know_their_addresses_in_both_families() {
+        assert_eq!(taken::<CorsOriginList>("*"), Some(CorsOriginList(None)));
+        assert_eq!(taken::<CorsOriginList>(""), Some(CorsOriginList(Some(vec![]))));
+        let origins = ["https://app.example", "http://localhost:3000", "http://[::1]:3000"];
+        let list = CorsOriginList(Some(origins.map(str::to_owned).to_vec()));
+        assert_eq!(taken(&origins.join(", ")), Some(list));
+        for bad in
+            ["app.example", "https://", "https://app.example/", "https://App.example", "*, https://a.example"]
+        {
+            assert_eq!(taken::<CorsOriginList>(bad), None, "{bad}");
+        }
         let ranges: AddressRanges = taken("10.0.0.0/8, 192.0.2.7, fd00::/8").unwrap();
         for inside in ["10.255.0.1", "::ffff:10.0.0.1", "192.0.2.7", "fd12::1"] {
             assert!(ranges.contains(inside.parse().unwrap()), "{inside}");

@@ -160,6 +160,13 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 impl Control {
+    /// Whether the bearer is the key of an app.
+    pub(super) fn shows_app_key(&self, headers: &HeaderMap) -> bool {
+        let token = bearer(headers).ok().flatten();
+        let token = token.filter(|token| matches!(Claim::of(token), Some(Claim::AppKey)));
+        token.is_some_and(|token| self.apps.authenticate(token).is_some())
+    }
+
     /// Who the bearer speaks for; `None` without one.
     fn authenticate(&self, headers: &HeaderMap, takes: &[Kind]) -> Result<Option<Caller>, Refusal> {
         let Some(token) = bearer(headers)? else { return Ok(None) };
@@ -176,7 +183,14 @@ impl Control {
                 self.keys.verify_member_token(token, clock::now()).map(Caller::Member)
             }
         };
-        caller.map(Some).inspect_err(|_| self.metrics.authentication_failed(kind.label()))
+        let caller = caller.inspect_err(|_| self.metrics.authentication_failed(kind.label()))?;
+        match &caller {
+            Caller::App(_) => {}
+            Caller::User(user) => self.guard.user(user)?,
+            Caller::Ticket(ticket) => self.guard.ticket(ticket)?,
+            Caller::Member(member) => self.guard.member(member)?,
+        }
+        Ok(Some(caller))
     }
 
     /// What a ticket in a body says, if it is genuine and in time.
@@ -304,6 +318,17 @@ impl Insider {
             (Self::App(_), None) => {
                 Err(Reason::InvalidRequest.because("user: the app key names the user that it acts for"))
             }
+        }
+    }
+}
+
+impl Runner {
+    /// Who asks, as the scope of an idempotency key.
+    pub(super) fn scope(&self) -> String {
+        match self {
+            Self::App(_) => "app".to_owned(),
+            Self::Member(member) => format!("member:{}", member.member),
+            Self::Ticket(ticket) => format!("ticket:{}", ticket.id),
         }
     }
 }

@@ -43,11 +43,28 @@ pub(super) struct Json<T>(pub(super) T);
 /// A body that may be left out where every field may be: nothing at all counts as `{}`.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
+/// What a whole body says.
+pub(super) trait FromBody: Sized {
+    fn from_body(body: &[u8]) -> Result<Self, Problem>;
+}
+
+impl<T: DeserializeOwned> FromBody for Json<T> {
+    fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        parse(body).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromBody for OptionalJson<T> {
+    fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        parse(if body.is_empty() { b"{}" } else { body }).map(Self)
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        parse(&read(request.into_body()).await?).map(Self)
+        Self::from_body(&read(request.into_body()).await?)
     }
 }
 
@@ -55,13 +72,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = read(request.into_body()).await?;
-        parse(if body.is_empty() { b"{}" } else { &body }).map(Self)
+        Self::from_body(&read(request.into_body()).await?)
     }
 }
 
 /// The whole body. Memory follows what arrived, not what was announced.
-async fn read(body: Body) -> Result<BytesMut, Problem> {
+pub(super) async fn read(body: Body) -> Result<BytesMut, Problem> {
     match tokio::time::timeout(BODY_READ_TIMEOUT, collect(body)).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(Reason::PayloadTooLarge
@@ -70,7 +86,7 @@ async fn read(body: Body) -> Result<BytesMut, Problem> {
         Ok(Err(_)) => Err(Problem::malformed("the body broke off")),
         Err(_) => {
             let secs = BODY_READ_TIMEOUT.as_secs();
-            Err(Problem::malformed(format!("the body did not arrive within {secs} seconds")))
+            Err(Problem::timed_out(format!("the body did not arrive within {secs} seconds")))
         }
     }
 }
@@ -334,7 +350,7 @@ mod tests {
             }
         }
 
-        assert_eq!(read(Body::new(Never)).await.unwrap_err().status(), 400);
+        assert_eq!(read(Body::new(Never)).await.unwrap_err().status(), 408);
     }
 
     #[test]

@@ -12,12 +12,14 @@ use utoipa_axum::routes;
 use super::auth::{AppCaller, Creator, Insider, Runner};
 use super::body::{Json, Object, OwnData, Password, Query, json};
 use super::document::{BODY, CALLER, IN_CONFERENCE, INSIDER, QUERY, RUNNER, refusals};
+use super::idempotency::{KeyHeader, Keyed};
 use super::place::InConference;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
 use crate::domain::conference::ConferenceKind;
 use crate::domain::limits::LimitsChange;
-use crate::domain::password::PasswordHash;
+use crate::domain::mark::Drawn;
+use crate::domain::password::{PasswordHash, SALT_BYTES};
 use crate::domain::ticket::TicketClaims;
 use crate::domain::{
     AppId, Command, Conference, ConferenceId, Created, Limits, Reason, Refusal, Role, TicketId, UserName,
@@ -148,6 +150,7 @@ refusals!(CreateRefusals: BODY, CALLER, &[Reason::NotAllowed]);
     path = path::CONFERENCES,
     operation_id = "createConference",
     tag = "Conferences",
+    params(KeyHeader),
     request_body = CreateRequest,
     responses(
         (
@@ -163,19 +166,31 @@ refusals!(CreateRefusals: BODY, CALLER, &[Reason::NotAllowed]);
 async fn create(
     State(control): State<Control>,
     creator: Creator,
-    Json(request): Json<CreateRequest>,
+    keyed: Keyed<Json<CreateRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: Json(request), key } = keyed;
+    let caller = match &creator {
+        Creator::App(_) => "app".to_owned(),
+        Creator::User(user) => format!("user:{}", user.user),
+    };
     let (app, creator) = creator_of(creator, request.user)?;
+    let drawn = match &key {
+        Some(key) => key.draw(&control, &app, &caller),
+        None => {
+            Drawn { conference: ConferenceId::from_random(random()?), password: random()?, salt: random()? }
+        }
+    };
     let kind = request.confr_type;
     let preset = kind.limits(control.settings.limits);
     let limits = request.limits.unwrap_or_default().0.over(preset)?;
     let password = match request.password {
         Some(Password(password)) => password,
-        None => spell(random()?),
+        None => spell(drawn.password),
     };
-    let hash = keep(&control, &password).await?;
+    let hash = keep(&control, &password, drawn.salt).await?;
     let created = Created {
-        id: ConferenceId::from_random(random()?),
+        id: drawn.conference,
+        mark: key.map(|key| key.creation(hash.clone())),
         app,
         kind,
         password: hash,
@@ -215,11 +230,15 @@ fn creator_of(creator: Creator, named: Option<UserName>) -> Result<(AppId, Optio
 }
 
 /// The hash to keep; an empty password is none.
-pub(super) async fn keep(control: &Control, password: &str) -> Result<Option<PasswordHash>, Refusal> {
+pub(super) async fn keep(
+    control: &Control,
+    password: &str,
+    salt: [u8; SALT_BYTES],
+) -> Result<Option<PasswordHash>, Refusal> {
     if password.is_empty() {
         return Ok(None);
     }
-    control.passwords.hash(password, random()?).await.map(Some)
+    control.passwords.hash(password, salt).await.map(Some)
 }
 
 /// Forty random bits as a password.

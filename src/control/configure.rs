@@ -13,7 +13,7 @@ use super::body::{Json, Object, OwnData, Password, json};
 use super::conferences::{LimitsRequest, keep};
 use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
 use super::place::InConference;
-use super::{Answer, Control, path};
+use super::{Answer, Control, path, random};
 use crate::domain::conference::Actor;
 use crate::domain::password::PasswordHash;
 use crate::domain::{Command, Conference, Refusal, Role};
@@ -99,5 +99,5 @@ async fn hash(
     {
         return Ok(Some(stands.clone()));
     }
-    keep(control, password).await
+    keep(control, password, random()?).await
 }

@@ -49,9 +49,12 @@ const MALFORMED: &str = "Malformed";
 const TOO_LARGE: &str = "TooLarge";
 const FAULT: &str = "Fault";
 const UNAVAILABLE: &str = "Unavailable";
+const TOO_MANY: &str = "TooMany";
+/// A request's id in examples.
+const REQUEST_ID_SHOWN: &str = "9f86d081884c7d65";
 
 /// Declares what a call refuses: `refusals!(KickRefusals: BODY, RUNNER, &[Reason::NotFound])`. The name then stands
-/// among the `responses(…)` of the call. What every call can meet is added: 500 and 503.
+/// among the `responses(…)` of the call. What every call can meet is added: 429, 500 and 503.
 macro_rules! refusals {
     ($name:ident: $($reasons:expr),+ $(,)?) => {
         struct $name;
@@ -79,6 +82,7 @@ pub(super) fn responses_of(reasons: &[&[Reason]]) -> BTreeMap<String, RefOr<utoi
     let mut share = |status: u16, name: &str| {
         responses.insert(status.to_string(), RefOr::Ref(Ref::from_response_name(name)));
     };
+    share(429, TOO_MANY);
     share(500, FAULT);
     share(503, UNAVAILABLE);
     if by_status.remove(&413).is_some() {
@@ -108,7 +112,7 @@ fn problem_response(problems: Vec<Problem>) -> utoipa::openapi::Response {
         .map(|problem| format!("`{}` ({}): {}", problem.word(), problem.code(), meaning(problem)))
         .collect();
     let examples = problems.iter().map(|problem| {
-        let body = serde_json::from_slice(&problem.body()).ok();
+        let body = serde_json::from_slice(&problem.body(Some(REQUEST_ID_SHOWN))).ok();
         (problem.word(), ExampleBuilder::new().summary(problem.title()).value(body).build())
     });
     let words = problems.iter().map(Problem::word);
@@ -193,6 +197,7 @@ fn problem_schema() -> Schema {
         .property("detail", text("What was wrong here and what to do."))
         .property("code", number("The number that emedia clients know."))
         .property("reason", text("The stable word."))
+        .property("requestId", text("As the `X-Request-Id` header says."))
         .required("type")
         .required("title")
         .required("status")
@@ -214,6 +219,13 @@ play URLs), and follows the events by a WebSocket.
 
 **Times** are RFC 3339 in UTC; durations carry their unit in the name. Bodies hold at most 64 KiB; unknown fields are refused by name. \
 Every answer has an `X-Request-Id`, which the log names too.
+
+**Limits.** A caller that asks too often is told 429 with the seconds to wait in `Retry-After`; calls with the app key are not limited by address.
+
+**Retries.** A POST that creates takes an `Idempotency-Key`: sent again with the same key and body, within a day, it takes effect once and is \
+answered again with fresh tokens. The same key with another body is refused.
+
+**Web pages** of every origin may call, unless the operator names some: there are no cookies, and the app key does not belong into a page.
 
 **The app key acts for a member** where a member is asked for, by `\"user\": \"name\"` in the body or `?user=name`.";
 
@@ -251,6 +263,7 @@ pub(super) fn frame() -> OpenApi {
         .response(TOO_LARGE, from_reasons(&[Reason::PayloadTooLarge]))
         .response(FAULT, problem_response(vec![Problem::internal()]))
         .response(UNAVAILABLE, from_reasons(ANY))
+        .response(TOO_MANY, from_reasons(&[Reason::RateLimited]))
         .security_scheme(
             "appKey",
             bearer(
@@ -292,7 +305,7 @@ pub(super) fn frame() -> OpenApi {
 /// The document of all routes, and what every response of theirs has in common.
 pub(super) fn document() -> OpenApi {
     let mut document = api().into_openapi();
-    let id = header(Type::String, "Names this request in the log.", json!("9f86d081884c7d65"));
+    let id = header(Type::String, "Names this request in the log.", json!(REQUEST_ID_SHOWN));
     let each = |response: &mut RefOr<utoipa::openapi::Response>| {
         if let RefOr::T(response) = response {
             response.headers.insert("X-Request-Id".to_owned(), RefOr::T(id.clone()));

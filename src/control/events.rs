@@ -11,13 +11,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Query, json};
+use super::client::SocketPlace;
 use super::document::{IN_CONFERENCE, INSIDER, QUERY, Unupgradable, refusals};
 use super::members::MEMBER_TOKEN_TTL_SECS;
 use super::place::InConference;
@@ -28,16 +30,10 @@ use crate::domain::conference::Subject;
 use crate::domain::event::ExitReason;
 use crate::domain::ticket::MemberClaims;
 use crate::domain::{AppId, ConferenceId, Reason, Refusal, Seq};
-use crate::events::feed::{EVENTS_READ_MAX, Follower, Frame, Past, Place, Wanted, Who, head, snapshot};
+use crate::events::feed::{EVENTS_READ_MAX, Follower, Frame, Past, Wanted, Who, head, snapshot};
 use crate::events::schema;
 use crate::events::views::{ConferenceView, MemberView, StreamView};
 
-/// Between two pings: well below what proxies and phone networks let a silent connection live.
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// Without a pong or anything else for so long, the other end is gone: two pings went unanswered.
-const SILENCE_MAX: Duration = Duration::from_secs(25);
-/// How long one message may take to leave. A phone that changes networks takes up to some seconds.
-const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Clients have nothing to say but pongs; whatever is longer is not meant for us.
 const INCOMING_BYTES_MAX: usize = 4 * 1024;
 /// Read buffer of one socket: idle sockets are many, and what they read is short.
@@ -159,6 +155,7 @@ async fn events(
     asker: Asker,
     conference: Result<InConference, Problem>,
     query: Result<Query<EventsQuery>, Problem>,
+    socket_place: SocketPlace,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
     let InConference(id) = asker.known_before(conference)?;
@@ -168,7 +165,10 @@ async fn events(
         Asker::Socket { caller, protocol } => (caller, protocol),
     };
     let upgrade = upgrade.map_err(|_| Problem::malformed("this is no valid WebSocket upgrade"))?;
-    let place = control.feed.place()?;
+    if let Err(refusal) = &caller {
+        socket_place.proved_nothing(&control, refusal)?;
+    }
+    let place = (control.feed.place()?, socket_place.keep(&control)?);
     let upgrade = upgrade
         .max_message_size(INCOMING_BYTES_MAX)
         .max_frame_size(INCOMING_BYTES_MAX)
@@ -176,7 +176,10 @@ async fn events(
         .write_buffer_size(0)
         .protocols(protocol);
     let after = query.after.map(Seq);
-    Ok(upgrade.on_upgrade(move |socket| feed(control, socket, place, caller, id, after)))
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        feed(control, socket, caller, id, after).await;
+        drop(place);
+    }))
 }
 
 /// Who asks, and for what.
@@ -306,13 +309,25 @@ struct Broken;
 
 struct Wire {
     socket: WebSocket,
+    /// How long one message may take to leave.
+    stall: Duration,
+    draining: CancellationToken,
 }
 
 impl Wire {
+    /// A stop does not wait for who does not read: from its beginning on a message has as long as a close.
     async fn send(&mut self, message: Message) -> Result<(), Broken> {
-        match timeout(WRITE_MAX, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Broken),
+        let draining = &self.draining;
+        let given_up = async {
+            let _ = timeout(self.stall, draining.cancelled()).await;
+            if draining.is_cancelled() {
+                sleep(CLOSE_WAIT).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            sent = self.socket.send(message) => sent.map_err(|_| Broken),
+            () = given_up => Err(Broken),
         }
     }
 
@@ -336,12 +351,12 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 async fn feed(
     control: Control,
     socket: WebSocket,
-    place: Place,
     caller: Result<Insider, Refusal>,
     id: ConferenceId,
     after: Option<Seq>,
 ) {
-    let mut wire = Wire { socket };
+    let mut wire =
+        Wire { socket, stall: control.settings.answer_stall, draining: control.feed.draining().clone() };
     let follower = match &caller {
         Ok(caller) => enter(&control, caller, &id).await,
         Err(refusal) => Err(refusal.clone()),
@@ -353,7 +368,6 @@ async fn feed(
     if let Ok((code, reason)) = end {
         wire.close(code, reason).await;
     }
-    drop(place);
 }
 
 async fn enter(control: &Control, caller: &Insider, id: &ConferenceId) -> Result<Follower, Refusal> {
@@ -409,17 +423,28 @@ async fn serve(
     };
     let Some(start) = follower.start().cloned() else { return Err(Broken) };
     let app = start.settings.app.clone();
+    // The last frame that was written, where not all that was missed was.
+    let mut cut_after = None;
     match missed {
         None => wire.tell(snapshot(&start, follower.who(), clock::now())).await?,
         Some(frames) => {
+            let mut written = after.unwrap_or_default();
             for frame in frames {
+                if follower.replaced().is_cancelled() || control.feed.draining().is_cancelled() {
+                    cut_after = Some(written);
+                    break;
+                }
+                written = frame.seq;
                 write(control, wire, &follower, &app, id, frame).await?;
             }
         }
     }
     drop(start);
     let (replaced, draining) = (follower.replaced(), control.feed.draining().clone());
-    let mut pings = interval(PING_EVERY);
+    let ping = control.settings.event_ping;
+    // Two pings went unanswered.
+    let silence_max = ping * 5 / 2;
+    let mut pings = interval(ping);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
     loop {
@@ -443,7 +468,7 @@ async fn serve(
             biased;
             () = replaced.cancelled() => return Ok((REPLACED, "a newer socket took over")),
             () = draining.cancelled() => {
-                let prev = follower.prev();
+                let prev = cut_after.unwrap_or_else(|| follower.prev());
                 let mut value = head(id, prev, prev, clock::now(), "serverDraining");
                 value.insert("deadlineMs".to_owned(), control.settings.drain_ms.into());
                 wire.tell(value).await?;
@@ -455,7 +480,7 @@ async fn serve(
                 Some(Err(_)) | None => return Err(Broken),
             },
             _ = pings.tick() => {
-                if heard.elapsed() > SILENCE_MAX {
+                if heard.elapsed() > silence_max {
                     return Err(Broken);
                 }
                 wire.send(Message::Ping(axum::body::Bytes::new())).await?;

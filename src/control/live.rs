@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{FutureExt as _, stream};
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::client::SocketPlace;
 use super::document::{Unupgradable, refusals};
 use super::problem::Problem;
 use super::server::Peer;
@@ -97,21 +99,17 @@ refusals!(PlayRefusals: &[
 )]
 async fn play(
     State(control): State<Control>,
-    Path(file): Path<String>,
-    RawQuery(query): RawQuery,
+    shown: Shown,
     Extension(peer): Extension<Peer>,
     Extension(cutter): Extension<Cutter>,
-    headers: HeaderMap,
+    socket_place: SocketPlace,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
-    let stream = file
-        .strip_suffix(SUFFIX)
-        .ok_or_else(|| Reason::NotFound.because("the name of a live stream ends with .flv"))?;
-    let token = query.as_deref().and_then(token);
-    let asks = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !asks {
+    let stream = shown.stream()?;
+    let token = shown.query.as_deref().and_then(token);
+    if !shown.asks_for_socket {
         let viewer = control.flv.view(stream, token, Protocol::Flv, peer.remote)?;
-        return over_http(viewer, cutter).await;
+        return over_http(viewer, cutter, socket_place.keep(&control)?).await;
     }
     let upgrade = upgrade.map_err(|_| Problem::malformed("this is no valid WebSocket upgrade"))?;
     let viewer = control.flv.view(stream, token, Protocol::WsFlv, peer.remote)?;
@@ -120,7 +118,44 @@ async fn play(
         .max_frame_size(INCOMING_BYTES_MAX)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0);
-    Ok(upgrade.on_upgrade(move |socket| over_websocket(viewer, socket, cutter)))
+    let place = socket_place.keep(&control)?;
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        over_websocket(viewer, socket, cutter).await;
+        drop(place);
+    }))
+}
+
+/// What the request says of itself.
+struct Shown {
+    file: String,
+    query: Option<String>,
+    asks_for_socket: bool,
+}
+
+impl FromRequestParts<Control> for Shown {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
+        if parts.method != Method::GET {
+            // A play takes a viewer's place, which whoever asks for the head alone does not want.
+            return Err(Problem::method_not_allowed(&parts.method));
+        }
+        let file = Path::<String>::from_request_parts(parts, control).await;
+        let Path(file) = file.map_err(|_| Problem::malformed("the name of the stream is not UTF-8"))?;
+        let asks = parts.headers.get(UPGRADE);
+        Ok(Self {
+            file,
+            query: parts.uri.query().map(str::to_owned),
+            asks_for_socket: asks.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")),
+        })
+    }
+}
+
+impl Shown {
+    fn stream(&self) -> Result<&str, Refusal> {
+        let stream = self.file.strip_suffix(SUFFIX);
+        stream.ok_or_else(|| Reason::NotFound.because("the name of a live stream ends with .flv"))
+    }
 }
 
 /// The token of a media URL: base64url, so it is never escaped.
@@ -130,20 +165,26 @@ fn token(query: &str) -> Option<&str> {
 }
 
 /// Answers when the first picture or sound is there, so that a stream without a publisher is not found.
-async fn over_http(mut viewer: FlvViewer, cutter: Cutter) -> Answer<Response> {
+async fn over_http(mut viewer: FlvViewer, cutter: Cutter, place: impl Send + 'static) -> Answer<Response> {
     let first = viewer.next_portion().await.map_err(refusal)?;
     let cut = viewer.cut();
+    let own_cutter = cutter.clone();
     cutter.cut_off_when(async move {
         cut.await;
     });
-    let rest = stream::unfold((viewer, first.into_iter()), |(mut viewer, mut pieces)| async move {
+    let playing = (viewer, first.into_iter(), own_cutter, place);
+    let rest = stream::unfold(playing, |(mut viewer, mut pieces, cutter, place)| async move {
         loop {
             if let Some(piece) = pieces.next() {
-                return Some((Ok::<_, Ended>(piece), (viewer, pieces)));
+                return Some((Ok::<_, Ended>(piece), (viewer, pieces, cutter, place)));
             }
             match viewer.next_portion().await {
                 Ok(portion) => pieces = portion.into_iter(),
-                Err(FlvEnd::Cut(_)) => return Some((Err(Ended), (viewer, pieces))),
+                Err(FlvEnd::Cut(_)) => {
+                    // The connection may not look at its socket before it drops it.
+                    cutter.cut_off();
+                    return Some((Err(Ended), (viewer, pieces, cutter, place)));
+                }
                 Err(FlvEnd::Over(_) | FlvEnd::Draining) => return None,
             }
         }
@@ -175,6 +216,8 @@ fn refusal_of(end: FlvEnd) -> Refusal {
 }
 
 async fn over_websocket(mut viewer: FlvViewer, mut socket: WebSocket, cutter: Cutter) {
+    let _task = viewer.task();
+    let draining = viewer.draining();
     let mut has_begun = false;
     let end = loop {
         let portion = tokio::select! {
@@ -195,6 +238,7 @@ async fn over_websocket(mut viewer: FlvViewer, mut socket: WebSocket, cutter: Cu
         tokio::select! {
             biased;
             _ = viewer.cut() => return cutter.cut_off(),
+            () = draining.cancelled() => break FlvEnd::Draining,
             sent = socket.send(message) => if sent.is_err() { return },
         }
     };

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::auth::{Insider, Joiner, opens};
 use super::body::{NickName, OptionalJson, OwnData, Password, Query, json};
 use super::document::{BODY, IN_CONFERENCE, INSIDER, QUERY, refusals};
+use super::idempotency::{KeyHeader, Keyed, joining};
 use super::place::InConference;
 use super::urls::Origin;
 use super::{Answer, Control, expiry, path, random, unsigned};
@@ -122,7 +123,7 @@ refusals!(
     path = path::MEMBERS,
     operation_id = "join",
     tag = "Members",
-    params(InConference),
+    params(InConference, KeyHeader),
     request_body = Option<JoinRequest>,
     responses((status = 201, description = "The member is inside.", body = JoinAnswer), JoinRefusals),
     security(("ticket" = []), ("userToken" = []), ("appKey" = []), ()),
@@ -132,21 +133,28 @@ async fn join(
     joiner: Joiner,
     InConference(id): InConference,
     origin: Origin,
-    OptionalJson(request): OptionalJson<JoinRequest>,
+    keyed: Keyed<OptionalJson<JoinRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: OptionalJson(request), key } = keyed;
     let Entry { admission, reader } =
         entry(&control, joiner, &id, request.ticket, request.password, request.user).await?;
-    let member = MemberId::from_random(random()?);
+    let mark = key.zip(joining(&admission)).map(|(key, who)| key.mark(&control, &who, path::MEMBERS));
     let join = Join {
-        member: member.clone(),
+        member: MemberId::from_random(random()?),
         admission,
         nick_name: request.nick_name.map(|nick| nick.0),
         ext: request.ext.unwrap_or_default().0,
         mini_program: request.client.is_some_and(|client| client.mini_program),
         role: None,
     };
-    let done = control.execute("join", &id, Command::Join(Box::new(join))).await?;
+    let done = control.execute_once("join", &id, Command::Join(Box::new(join)), mark).await?;
+    let member = done.joined().map(|joined| joined.id.clone()).ok_or_else(gone_since)?;
     Joined { done: &done, member: &member, reader, is_creator: None }.answer(&control, &origin)
+}
+
+/// The refusal for a member that joined, by this request or by the one that it repeats, and is not inside.
+fn gone_since() -> Refusal {
+    Reason::MemberGone.because("this member was removed or replaced since it joined; join with a new request")
 }
 
 /// A join that is to be answered.
@@ -162,9 +170,7 @@ impl Joined<'_> {
     pub(super) fn answer(self, control: &Control, origin: &Origin) -> Answer<Response> {
         let conference = &*self.done.conference;
         // The answer may be of a moment after the join: whoever was removed in between is told so.
-        let joined = conference.members.get(self.member).ok_or_else(|| {
-            Reason::MemberGone.because("this member was removed or replaced as soon as it had joined")
-        })?;
+        let joined = conference.members.get(self.member).ok_or_else(gone_since)?;
         let claims = MemberClaims {
             app: conference.settings.app.clone(),
             conference: conference.id().clone(),
@@ -210,7 +216,7 @@ async fn entry(
         (Joiner::App(app), Some(ticket), user) => by_ticket(ticket, id, Some(&app), user)?,
         (Joiner::User(user), None, _) => {
             let conference = control.conferences.find(&user.app, id).await?;
-            let verified = control.check_password(&conference, password).await?;
+            let verified = control.check_password(&conference, &user.user, password).await?;
             Admission::Password { user: user.user, verified }
         }
         (Joiner::App(app), None, Some(user)) => {

@@ -12,9 +12,9 @@ use utoipa_axum::routes;
 use super::auth::Insider;
 use super::body::{Json, Query, json};
 use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
+use super::idempotency::{KeyHeader, Keyed, acting};
 use super::members::ForUser;
 use super::place::InConference;
-use super::problem::Problem;
 use super::rate::{Limiter, Rate};
 use super::{Answer, Control, path};
 use crate::domain::{Command, MemberId, Reason, UserName};
@@ -62,7 +62,7 @@ refusals!(MessageRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::RateLimited])
     path = path::MESSAGES,
     operation_id = "sendMessage",
     tag = "Events",
-    params(InConference, ForUser),
+    params(InConference, ForUser, KeyHeader),
     request_body = MessageRequest,
     responses((status = 201, description = "The message stands among the events.", body = MessageAnswer), MessageRefusals),
     security(("memberToken" = []), ("appKey" = [])),
@@ -72,8 +72,9 @@ async fn send(
     caller: Insider,
     InConference(id): InConference,
     Query(query): Query<ForUser>,
-    Json(request): Json<MessageRequest>,
+    keyed: Keyed<Json<MessageRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: Json(request), key } = keyed;
     let conference = control.reach(&caller, &id).await?;
     let from = match (&caller, &request.user, &query.user) {
         (Insider::App(_), None, None) => None,
@@ -81,14 +82,16 @@ async fn send(
     };
     if let Some(subject) = &from {
         let member = conference.subject(subject)?;
-        control.messages.take(&member.id).map_err(|_| {
+        control.messages.take(&member.id).map_err(|wait| {
             Reason::RateLimited
                 .because(format!("a member sends at most {MESSAGES_PER_SECOND} messages a second"))
+                .after(wait)
         })?;
     }
+    let scope = from.as_ref().map_or_else(|| "app".to_owned(), acting);
+    let mark = key.map(|key| key.mark(&control, &scope, path::MESSAGES));
     let command = Command::SendMessage { from, to: request.to, body: request.body };
-    let done = control.execute("send_message", &id, command).await?;
-    // One command, one event.
-    let sent = done.events.first().ok_or_else(Problem::internal)?;
-    Ok(json(StatusCode::CREATED, &MessageAnswer { seq: sent.seq.0 }))
+    let done = control.execute_once("send_message", &id, command, mark).await?;
+    // The message is the last event of its command.
+    Ok(json(StatusCode::CREATED, &MessageAnswer { seq: done.seq.0 }))
 }

@@ -18,12 +18,16 @@
 pub mod admin;
 mod auth;
 mod body;
+mod client;
 mod conferences;
 mod configure;
+mod cors;
 mod docs;
 mod document;
 mod events;
+mod guard;
 mod heartbeat;
+mod idempotency;
 mod live;
 mod members;
 mod messages;
@@ -33,7 +37,6 @@ pub mod ops;
 mod place;
 mod problem;
 mod profile;
-#[allow(dead_code, reason = "rules for more than messages")]
 mod rate;
 mod rooms;
 pub mod server;
@@ -64,12 +67,15 @@ use crate::conferences::passwords::Passwords;
 use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
-use crate::domain::{Command, ConferenceId, Limits, MemberId, Reason, Refusal, Seq, Timestamp};
+use crate::domain::{Command, ConferenceId, Limits, Mark, MemberId, Reason, Refusal, Seq, Timestamp};
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
+use crate::places::Places;
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
+pub use cors::CorsOrigins;
+pub use guard::{Guard, GuardSettings};
 use problem::Problem;
 use rate::Limiter;
 use urls::Endpoints;
@@ -90,6 +96,10 @@ pub struct Settings {
     pub media_url_ttl_secs: u64,
     /// How long a stop may take, as event sockets are told.
     pub drain_ms: u64,
+    /// How long a message on an event socket may take to leave.
+    pub answer_stall: Duration,
+    /// Between two pings on an event socket.
+    pub event_ping: Duration,
 }
 
 /// Hears that members are there.
@@ -126,6 +136,12 @@ pub struct ControlDeps {
     pub settings: Settings,
     /// Where clients reach the gateway.
     pub endpoints: Endpoints,
+    /// How much it takes.
+    pub guard: Guard,
+    /// Which web pages may call it.
+    pub cors: CorsOrigins,
+    /// Where sockets that stay open are counted.
+    pub places: Arc<Places>,
     /// Counts requests, refusals, commands and credentials that proved nothing.
     pub metrics: Metrics,
 }
@@ -159,8 +175,19 @@ impl Control {
         id: &ConferenceId,
         command: Command,
     ) -> Result<Done, Refusal> {
+        self.execute_once(kind, id, command, None).await
+    }
+
+    /// As [`Self::execute`], but a command whose mark is known already does nothing again.
+    async fn execute_once(
+        &self,
+        kind: &'static str,
+        id: &ConferenceId,
+        command: Command,
+        mark: Option<Mark>,
+    ) -> Result<Done, Refusal> {
         let started = Instant::now();
-        let done = self.conferences.execute(id, command, clock::now()).await;
+        let done = self.conferences.execute_once(id, command, mark, clock::now()).await;
         self.count(kind, done.as_ref().err(), started.elapsed());
         done
     }
@@ -292,6 +319,8 @@ pub fn router(control: Control) -> Router {
     Router::from(api())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(control.clone(), guard::guard))
+        .layer(cors::layer(&control.cors))
         .layer(from_fn_with_state(control.clone(), observe::observe))
         .with_state(control)
 }

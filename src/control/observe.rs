@@ -21,7 +21,7 @@ const REQUEST_ID_CHARS_MAX: usize = 64;
 /// What stands for the route where none matched: a path that clients made up must not get into logs.
 const NO_ROUTE: &str = "(none)";
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs the request inside its span. The path's template is logged and never the path or the query, which may carry
 /// tokens; so are the method, the status and the time taken.
@@ -43,6 +43,9 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
     control.metrics.http_answered(route, status.into());
     if let Some(reason) = response.extensions().get::<Reason>() {
         control.metrics.refused(*reason);
+    }
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        *response.body_mut() = problem.body(Some(&id)).into();
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {

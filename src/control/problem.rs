@@ -11,9 +11,9 @@ use crate::domain::{Reason, Refusal};
 
 /// Seconds after which a client may try again what was refused for a passing reason. Limits count per second, and a
 /// restart or a store's hiccup takes about as long.
-const RETRY_AFTER_SECS: &str = "1";
+const RETRY_AFTER_SECS: u64 = 1;
 /// Seconds after which a client may try again while the gateway shuts down: its successor needs a moment to start.
-const RETRY_AFTER_DRAINING_SECS: &str = "5";
+const RETRY_AFTER_DRAINING_SECS: u64 = 5;
 /// The reason word of a fault of the gateway itself, which is no refusal and so no [`Reason`].
 const INTERNAL_WORD: &str = "internal_error";
 /// Its code: clients that know the family of -503 try again later.
@@ -27,13 +27,15 @@ pub(super) struct Problem {
     code: i32,
     title: &'static str,
     detail: Cow<'static, str>,
-    retry_after: Option<Cow<'static, str>>,
+    /// In seconds.
+    retry_after: Option<u64>,
     /// `None` for a fault, which is no refusal.
     reason: Option<Reason>,
 }
 
 /// As `Problem` of the API's document has it.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ProblemView<'a> {
     #[serde(rename = "type")]
     kind: String,
@@ -42,6 +44,9 @@ struct ProblemView<'a> {
     detail: &'a str,
     code: i32,
     reason: &'a str,
+    /// As the X-Request-Id header says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
@@ -74,6 +79,12 @@ impl Problem {
         }
     }
 
+    /// A body that took too long to arrive.
+    pub(super) fn timed_out(detail: impl Into<Cow<'static, str>>) -> Self {
+        let refusal = Reason::InvalidRequest.because(detail);
+        Self { status: StatusCode::REQUEST_TIMEOUT, title: "Request timeout", ..refusal.into() }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -104,7 +115,7 @@ impl Problem {
     }
 
     /// The document that the answer carries.
-    pub(super) fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
         let view = ProblemView {
             kind: format!("urn:tidegate:refusal:{}", self.word),
             title: self.title,
@@ -112,6 +123,7 @@ impl Problem {
             detail: &self.detail,
             code: self.code,
             reason: self.word,
+            request_id,
         };
         // Strings and numbers: there is nothing in it that JSON could not hold.
         serde_json::to_vec(&view).unwrap_or_default()
@@ -127,13 +139,14 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (status, title) = row(refusal.reason);
         let detail = if refusal.detail.is_empty() { title.into() } else { refusal.detail };
-        let usual = match refusal.reason {
+        // Rounded up: whoever comes back then is let in.
+        let told = refusal.wait.map(|wait| wait.as_millis().div_ceil(1000).max(1));
+        let retry_after = match refusal.reason {
+            _ if told.is_some() => told.and_then(|secs| u64::try_from(secs).ok()),
             Reason::Draining => Some(RETRY_AFTER_DRAINING_SECS),
             Reason::RateLimited | Reason::Overloaded | Reason::StoreUnavailable => Some(RETRY_AFTER_SECS),
             _ => None,
         };
-        let known = refusal.retry_after_secs.map(|secs| Cow::from(secs.to_string()));
-        let retry_after = known.or_else(|| usual.map(Cow::from));
         let reason = refusal.reason;
         Self {
             status,
@@ -184,13 +197,15 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
         }
-        if let Some(Ok(seconds)) = self.retry_after.as_deref().map(HeaderValue::from_str) {
-            headers.insert(RETRY_AFTER, seconds);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        let mut response = (self.status, headers, self.body()).into_response();
+        let mut response = (self.status, headers, self.body(None)).into_response();
         if let Some(reason) = self.reason {
             response.extensions_mut().insert(reason);
         }
+        // Whoever knows the request's id writes it into the body.
+        response.extensions_mut().insert(self);
         response
     }
 }

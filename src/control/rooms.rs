@@ -13,6 +13,7 @@ use super::auth::Creator;
 use super::body::{NickName, Object, OptionalJson, OwnData, Password};
 use super::conferences::{LimitsRequest, keep};
 use super::document::{BODY, CALLER, refusals};
+use super::idempotency::{IdempotencyKey, KeyHeader, Keyed};
 use super::members::{Client, JoinAnswer, Joined};
 use super::place::InRoom;
 use super::urls::Origin;
@@ -22,7 +23,7 @@ use crate::conferences::named::{Entered, Entrant, Name};
 use crate::domain::conference::{Admission, ConferenceKind, Join};
 use crate::domain::ticket::TicketClaims;
 use crate::domain::{
-    AppId, Conference, ConferenceId, Created, MemberId, Reason, Refusal, Role, RoomName, Seq, TicketId,
+    AppId, Conference, ConferenceId, Created, Mark, MemberId, Reason, Refusal, Role, RoomName, Seq, TicketId,
     UserName,
 };
 use crate::events::schema;
@@ -108,6 +109,7 @@ impl Config {
 /// Somebody at the door of a room.
 struct Visitor {
     control: Control,
+    mark: Option<Mark>,
     app: AppId,
     user: UserName,
     /// The app's backend, which needs no password.
@@ -145,7 +147,7 @@ refusals!(
     path = path::ROOM_MEMBERS,
     operation_id = "joinRoom",
     tag = "Rooms",
-    params(InRoom),
+    params(InRoom, KeyHeader),
     request_body = Option<JoinRequest>,
     responses((status = 201, description = "The member is inside.", body = JoinAnswer), JoinRefusals),
     security(("userToken" = []), ("appKey" = [])),
@@ -155,9 +157,10 @@ async fn join(
     caller: Creator,
     InRoom(room): InRoom,
     origin: Origin,
-    OptionalJson(request): OptionalJson<JoinRequest>,
+    keyed: Keyed<OptionalJson<JoinRequest>>,
 ) -> Answer<Response> {
-    let visitor = Visitor::new(&control, caller, room?, request)?;
+    let Keyed { body: OptionalJson(request), key } = keyed;
+    let visitor = Visitor::new(&control, caller, room?, request, key)?;
     let name = Name::of_room(&visitor.app, &visitor.room)?;
     let reader = if visitor.by_app { Reader::App } else { Reader::Member };
     let entered = control.enter("join_room", &name, &visitor).await?;
@@ -171,6 +174,7 @@ impl Visitor {
         caller: Creator,
         room: RoomName,
         request: JoinRequest,
+        key: Option<IdempotencyKey>,
     ) -> Result<Self, Refusal> {
         let (app, user, by_app, can_create) = match (caller, request.user) {
             (Creator::App(app), Some(user)) => (app, user, true, true),
@@ -204,8 +208,10 @@ impl Visitor {
             role: request.role,
         };
         let password = request.password.map(|password| password.0).unwrap_or_default();
+        let caller = if by_app { format!("app:{user}") } else { format!("user:{user}") };
+        let mark = key.map(|key| key.mark(control, &caller, path::ROOM_MEMBERS));
         let control = control.clone();
-        Ok(Self { control, app, user, by_app, can_create, room, password, join, created })
+        Ok(Self { mark, control, app, user, by_app, can_create, room, password, join, created })
     }
 }
 
@@ -217,7 +223,7 @@ impl Entrant for Visitor {
                 "nobody is in this room, and this user token does not say that its user can create conferences",
             ));
         }
-        let password = keep(&self.control, &self.password).await?;
+        let password = keep(&self.control, &self.password, random()?).await?;
         // Ids of its own: an earlier attempt may have left these in the log.
         let id = ConferenceId::from_random(random()?);
         let admission = creators_admission(&self.app, &id, &self.user)?;
@@ -226,13 +232,17 @@ impl Entrant for Visitor {
         Ok((Created { id, password, ..self.created.clone() }, join))
     }
 
+    fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
     async fn join(&self, conference: &Conference) -> Result<Join, Refusal> {
         let mut join = self.join.clone();
         join.member = MemberId::from_random(random()?);
         // The app's key opens without a password; one that is shown has to be right all the same.
         if !self.by_app || !self.password.is_empty() {
             let shown = Password(self.password.clone());
-            let verified = self.control.check_password(conference, Some(shown)).await?;
+            let verified = self.control.check_password(conference, &self.user, Some(shown)).await?;
             if !self.by_app {
                 join.admission = Admission::Password { user: self.user.clone(), verified };
             }

@@ -41,7 +41,11 @@ pub struct Peer {
 }
 
 /// Held while a connection is open, so that limits and gauges count it.
-pub type Place = Box<dyn Send>;
+pub type Place = Arc<dyn Send + Sync>;
+
+/// The place of a request's connection, as an extension: what the connection is upgraded to keeps it.
+#[derive(Clone)]
+pub struct HeldPlace(pub Place);
 
 /// Gives a connection from an address its place, or `None` where a limit says no.
 pub type Admit = Arc<dyn Fn(IpAddr) -> Option<Place> + Send + Sync>;
@@ -86,11 +90,8 @@ async fn accept(listener: TcpListener, router: Router, options: ServeOptions, st
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let Some(place) = (options.admit)(remote.ip().to_canonical()) else { continue };
-                    let connection = connection(stream, remote, router.clone(), options.clone(), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    let (router, stop) = (router.clone(), stop.clone());
+                    connections.spawn(connection((stream, remote, place), router, options.clone(), stop));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
@@ -121,14 +122,13 @@ fn note_panic(ended: Result<(), JoinError>) {
 
 /// Serves one connection; told to stop, it answers the request that it is at.
 async fn connection(
-    stream: TcpStream,
-    remote: SocketAddr,
+    (stream, remote, place): (TcpStream, SocketAddr, Place),
     router: Router,
     options: ServeOptions,
     stop: CancellationToken,
 ) {
     let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = listen::prepare(&stream) {
+    if let Err(error) = listen::prepare(&stream).and_then(|()| listen::bound_unsent(&stream)) {
         tracing::debug!(%error, "the socket was gone at once");
         return;
     }
@@ -136,7 +136,8 @@ async fn connection(
     let socket = Socket::new(stream, options.write_stall);
     let cutter = socket.cutter();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        answer(router.clone(), peer, cutter.clone(), request)
+        let place = HeldPlace(Arc::clone(&place));
+        answer(router.clone(), (peer, cutter.clone(), place), request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -160,13 +161,13 @@ async fn connection(
 
 async fn answer(
     router: Router,
-    peer: Peer,
-    cutter: Cutter,
+    (peer, cutter, place): (Peer, Cutter, HeldPlace),
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(cutter);
+    request.extensions_mut().insert(place);
     router.oneshot(request).await
 }
 
@@ -185,7 +186,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn everybody() -> Admit {
-        Arc::new(|_| Some(Box::new(())))
+        Arc::new(|_| Some(Arc::new(())))
     }
 
     async fn start(router: Router, options: ServeOptions) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
@@ -299,7 +300,7 @@ mod tests {
                 return None;
             }
             counted.fetch_add(1, Ordering::SeqCst);
-            Some(Box::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
+            Some(Arc::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
         });
         let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit };
         let (address, stop, served) = start(Router::new(), options).await;

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::auth::Insider;
 use super::body::{Flag, Json, Query, json};
 use super::document::{BODY, IN_CONFERENCE, INSIDER, QUERY, refusals};
+use super::idempotency::{KeyHeader, Keyed, acting};
 use super::members::ForUser;
 use super::place::{AtStream, InConference};
 use super::urls::Origin;
@@ -93,7 +94,7 @@ refusals!(
     path = path::STREAMS,
     operation_id = "publishStream",
     tag = "Streams",
-    params(InConference, ForUser),
+    params(InConference, ForUser, KeyHeader),
     request_body = PublishRequest,
     responses((status = 201, description = "The stream and its URL.", body = PublishAnswer), PublishRefusals),
     security(("memberToken" = []), ("appKey" = [])),
@@ -104,10 +105,12 @@ async fn publish(
     InConference(id): InConference,
     origin: Origin,
     Query(query): Query<ForUser>,
-    Json(request): Json<PublishRequest>,
+    keyed: Keyed<Json<PublishRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: Json(request), key } = keyed;
     control.reach(&caller, &id).await?;
     let subject = caller.subject_named(request.user, query.user)?;
+    let mark = key.map(|key| key.mark(&control, &acting(&subject), path::STREAMS));
     let command = Command::DeclareStream {
         subject: subject.clone(),
         rtc_id: request.rtc_id.clone(),
@@ -115,7 +118,7 @@ async fn publish(
         video_off: request.voff.0,
         audio_off: request.aoff.0,
     };
-    let done = control.execute("pub_stream", &id, command).await?;
+    let done = control.execute_once("pub_stream", &id, command, mark).await?;
     // The answer may be of a moment after the command: what was taken back in between gets no URL.
     let conference = &*done.conference;
     let member = conference.subject(&subject)?;

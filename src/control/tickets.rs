@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::auth::{Issuer, Runner};
 use super::body::{OptionalJson, Password, json};
 use super::document::{BODY, IN_CONFERENCE, RUNNER, refusals};
+use super::idempotency::{IdempotencyKey, KeyHeader, Keyed};
 use super::place::InConference;
 use super::{Answer, Control, expiry, path, random, unsigned};
 use crate::clock;
@@ -70,7 +71,7 @@ refusals!(IssueRefusals: BODY, RUNNER, IN_CONFERENCE, &[Reason::WrongPassword]);
     path = path::TICKETS,
     operation_id = "issueTicket",
     tag = "Tickets",
-    params(InConference),
+    params(InConference, KeyHeader),
     request_body = Option<IssueRequest>,
     responses((status = 200, description = "The ticket.", body = IssueAnswer), IssueRefusals),
     security(("appKey" = []), ("memberToken" = []), ("ticket" = []), ("userToken" = [])),
@@ -79,16 +80,17 @@ async fn issue(
     State(control): State<Control>,
     caller: Issuer,
     InConference(id): InConference,
-    OptionalJson(request): OptionalJson<IssueRequest>,
+    keyed: Keyed<OptionalJson<IssueRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: OptionalJson(request), key } = keyed;
     let ttl_secs = request.ttl_seconds.unwrap_or(control.settings.ticket_ttl_secs);
     if !(1..=TICKET_TTL_SECS_MAX).contains(&ttl_secs) {
         let detail = format!("ttlSeconds: a ticket lives 1 to {TICKET_TTL_SECS_MAX} seconds");
         return Err(Reason::InvalidRequest.because(detail).into());
     }
     let mut claims = match caller {
-        Issuer::Runner(runner) => by_runner(&control, runner, &id, request).await?,
-        Issuer::User(user) => by_user(&control, &user, &id, request).await?,
+        Issuer::Runner(runner) => by_runner(&control, runner, &id, request, key).await?,
+        Issuer::User(user) => by_user(&control, &user, &id, request, key).await?,
     };
     claims.expires_at = expiry(clock::now(), ttl_secs);
     let ticket = control.keys.mint_ticket(&claims).ok_or_else(unsigned)?;
@@ -103,10 +105,12 @@ async fn by_runner(
     runner: Runner,
     id: &ConferenceId,
     request: IssueRequest,
+    key: Option<IdempotencyKey>,
 ) -> Result<TicketClaims, Refusal> {
+    let mark = key.map(|key| key.mark(control, &runner.scope(), path::TICKETS));
     let by = control.actor(runner, id).await?;
     let command = Command::IssueTicket { by, user: request.user.clone() };
-    let done = control.execute("ticket", id, command).await?;
+    let done = control.execute_once("ticket", id, command, mark).await?;
     let mut claims = claims_of(&done.conference, done.seq, request.user, request.role)?;
     claims.role = done.conference.admit_ticket(&claims, None)?.role;
     Ok(claims)
@@ -118,14 +122,18 @@ async fn by_user(
     user: &UserClaims,
     id: &ConferenceId,
     request: IssueRequest,
+    key: Option<IdempotencyKey>,
 ) -> Result<TicketClaims, Refusal> {
     if request.user.is_some_and(|named| named != user.user) {
         return Err(Reason::NotAllowed.because("user: a user token asks for its own user's ticket only"));
     }
     let conference = control.conferences.find(&user.app, id).await?;
-    control.check_password(&conference, request.password).await?;
-    let admitted = conference.admit_user(&user.user)?;
-    let mut claims = claims_of(&conference, conference.seq, Some(user.user.clone()), request.role)?;
+    control.check_password(&conference, &user.user, request.password).await?;
+    let mark = key.map(|key| key.mark(control, &format!("user:{}", user.user), path::TICKETS));
+    let command = Command::TakeTicket { user: user.user.clone() };
+    let done = control.execute_once("ticket", id, command, mark).await?;
+    let admitted = done.conference.admit_user(&user.user)?;
+    let mut claims = claims_of(&done.conference, done.seq, Some(user.user.clone()), request.role)?;
     claims.role = claims.role.min(admitted.role);
     Ok(claims)
 }
@@ -149,10 +157,11 @@ fn claims_of(
 }
 
 impl Control {
-    /// The hash that `password` matched, or `None` where the conference has no password and takes any.
+    /// The hash that the `password` of `user` matched, or `None` where the conference has no password and takes any.
     pub(super) async fn check_password(
         &self,
         conference: &Conference,
+        user: &UserName,
         password: Option<Password>,
     ) -> Result<Option<PasswordHash>, Refusal> {
         if conference.settings.voip.is_some() {
@@ -160,10 +169,12 @@ impl Control {
         }
         let Some(hash) = &conference.settings.password else { return Ok(None) };
         // Where none is given there is nothing to compute.
-        if let Some(Password(password)) = password
-            && self.passwords.matches(hash, &password).await?
-        {
-            return Ok(Some(hash.clone()));
+        if let Some(Password(password)) = password {
+            self.guard.may_try_password(conference.id(), user)?;
+            if self.passwords.matches(hash, &password).await? {
+                return Ok(Some(hash.clone()));
+            }
+            self.guard.wrong_password(conference.id(), user)?;
         }
         Err(Reason::WrongPassword.because("the password does not match"))
     }

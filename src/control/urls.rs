@@ -3,17 +3,17 @@
 //! What is set as public URL stands. Where nothing is set, the request's own Host does, since it is known to lead here.
 //! It comes from the client, so it is taken only if it is a plain host with a port, and nothing else of it is used.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{HOST, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 
-use super::Control;
 use super::problem::Problem;
 use super::server::Peer;
+use super::{Control, client};
 use crate::domain::{ConferenceId, StreamId};
 
 /// The application of every media URL (contract, section Media).
@@ -101,6 +101,17 @@ impl FromRequestParts<Control> for Origin {
 }
 
 impl Endpoints {
+    /// The address that the request comes from. Without a socket, as in tests, it is this machine's own.
+    pub(super) fn client(&self, request: &Request) -> IpAddr {
+        let Some(peer) = request.extensions().get::<Peer>() else { return Ipv4Addr::LOCALHOST.into() };
+        client::address(peer.remote.ip(), request.headers(), |address| (self.trusted_proxy)(address))
+    }
+
+    /// Whether the request came through a proxy of ours.
+    pub(super) fn is_proxied(&self, peer: &Peer) -> bool {
+        (self.trusted_proxy)(peer.remote.ip().to_canonical())
+    }
+
     fn origin(&self, parts: &Parts) -> Result<Origin, Problem> {
         let rtmp = match &self.public_rtmp_url {
             Some(url) => with_port(url),

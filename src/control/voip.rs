@@ -32,7 +32,7 @@ use crate::domain::voip::{
     MINI_APP_ID_CHARS_MAX, NONCE_CHARS_MAX, RoomType, SESSION_KEY_CHARS_MAX, Signed, SignedAt, VoipRoom,
 };
 use crate::domain::{
-    AppId, Conference, ConferenceId, Created, Limits, MemberId, Reason, Refusal, RoomName, Timestamp,
+    AppId, Conference, ConferenceId, Created, Limits, Mark, MemberId, Reason, Refusal, RoomName, Timestamp,
     UserName,
 };
 use crate::events::schema;
@@ -370,6 +370,11 @@ impl Entrant for Talker {
             ..Created::new(id, self.app.clone(), ConferenceKind::Communication)
         };
         Ok((created, join))
+    }
+
+    /// Its nonce makes each request one of its own.
+    fn mark(&self) -> Option<Mark> {
+        None
     }
 
     async fn join(&self, _: &Conference) -> Result<Join, Refusal> {

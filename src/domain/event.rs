@@ -10,6 +10,7 @@ use super::coded::coded;
 use super::conference::{Created, Muted};
 use super::id::{AppId, MemberId, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
 use super::limits::Limits;
+use super::mark::Mark;
 use super::password::PasswordHash;
 use super::role::Role;
 
@@ -113,6 +114,13 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 pub enum Event {
     /// The first event of every log.
     ConferenceCreated(Box<Created>),
+    /// The first event of a command that came with an idempotency key; tells members nothing.
+    Marked {
+        /// How a repetition of the command is known.
+        mark: Mark,
+        /// The number of the command's last event, which may be this one.
+        last: Seq,
+    },
     /// A user became a member. The number of this event is the member's epoch.
     MemberJoined {
         /// Its new id.

@@ -67,6 +67,11 @@ pub const NICK_NAME_CHARS_MAX: usize = 128;
 /// Streams declared at once in one conference: bounds what its end has to undo in one record.
 pub const STREAMS_MAX: usize = 1000;
 
+/// Marked commands that a conference remembers: at the rate of a busy backend, several minutes of retries.
+pub const MARKS_MAX: usize = 1000;
+/// How long a marked command is remembered. A day: no client repeats a request for longer.
+pub const MARK_LIFE_MS: u64 = 24 * 3600 * 1000;
+
 impl Limits {
     /// The highest values that a conference may be given, so that its end still fits into one record of any store
     /// (half a mebibyte: 9 000 member ids and the stops of 1 000 streams).

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// Why something was refused. The word and the number are part of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +96,7 @@ impl Reason {
 
     /// A refusal for this reason, with a sentence that tells what was wrong and what to do.
     pub fn because(self, detail: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { reason: self, detail: detail.into(), retry_after_secs: None }
+        Refusal { reason: self, detail: detail.into(), wait: None }
     }
 }
 
@@ -106,15 +107,15 @@ pub struct Refusal {
     pub reason: Reason,
     /// What happened and what to do, for a person.
     pub detail: Cow<'static, str>,
-    /// After how many seconds it is worth trying again, where that is known.
-    pub retry_after_secs: Option<u64>,
+    /// After how long to try again, where that is known.
+    pub wait: Option<Duration>,
 }
 
 impl Refusal {
-    /// The same, with the time after which it is worth trying again.
+    /// The same, which does not hold any more after `wait`.
     #[must_use]
-    pub fn after_secs(self, secs: u64) -> Self {
-        Self { retry_after_secs: Some(secs), ..self }
+    pub fn after(self, wait: Duration) -> Self {
+        Self { wait: Some(wait), ..self }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::id::{AppId, ConferenceId, MemberId, Seq, TicketId, Timestamp, UserName};
+use super::mark::MarkKey;
 use super::media_url::MediaKey;
 use super::refusal::{Reason, Refusal};
 use super::role::Role;
@@ -185,6 +186,8 @@ pub struct TokenKeys {
     pub media: MediaKey,
     /// For secrets that the store keeps.
     pub sealing: SealingKey,
+    /// For the fingerprints of idempotency keys.
+    pub marks: MarkKey,
 }
 
 impl TokenKeys {
@@ -202,6 +205,7 @@ impl TokenKeys {
             member: key("tidegate member token v1"),
             media: MediaKey::new(key("tidegate media url v1")),
             sealing: SealingKey::new(key("tidegate sealed secrets v1")),
+            marks: MarkKey::new(key("tidegate idempotency v1")),
         }
     }
 

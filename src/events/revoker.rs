@@ -57,6 +57,7 @@ fn takes_rights_away(event: &Event) -> bool {
         | Event::StreamUndeclared { .. }
         | Event::ConferenceEnded { .. } => true,
         Event::ConferenceCreated(_)
+        | Event::Marked { .. }
         | Event::ConferenceChanged { .. }
         | Event::MemberJoined { .. }
         | Event::MemberChanged { .. }

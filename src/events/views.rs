@@ -306,6 +306,7 @@ mod tests {
             creator: None,
             room_name: None,
             voip: None,
+            mark: None,
         };
         let (mut conference, _) = Conference::create(created, AT);
         // Ids run against the order of joining.

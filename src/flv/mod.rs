@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admission::{Admission, Admitted, Asked};
 use crate::clock;
@@ -35,6 +37,7 @@ pub struct FlvDoor {
     draining: CancellationToken,
     /// How long a viewer waits for its publisher.
     play_wait: Duration,
+    viewers: TaskTracker,
     sent_bytes: Counter,
     sent_packets: Counter,
 }
@@ -61,7 +64,22 @@ impl FlvDoor {
     ) -> Self {
         let sent_bytes = metrics.media_sent_bytes(telemetry::Protocol::Http);
         let sent_packets = metrics.media_sent_packets(telemetry::Protocol::Http);
-        Self { hub, admission, metrics, draining, play_wait, sent_bytes, sent_packets }
+        Self {
+            hub,
+            admission,
+            metrics,
+            draining,
+            play_wait,
+            viewers: TaskTracker::new(),
+            sent_bytes,
+            sent_packets,
+        }
+    }
+
+    /// Waits until every viewer's task has ended. No new one may come.
+    pub async fn ended(&self) {
+        self.viewers.close();
+        self.viewers.wait().await;
     }
 
     /// Lets a viewer of `stream` in, or says why not.
@@ -118,12 +136,25 @@ impl FlvViewer {
         self.session.closed()
     }
 
+    /// Counts the task that serves this viewer as long as it is held, so that a stop waits for it.
+    pub fn task(&self) -> TaskTrackerToken {
+        self.door.viewers.token()
+    }
+
+    /// Cancelled when the gateway stops.
+    pub fn draining(&self) -> CancellationToken {
+        self.door.draining.clone()
+    }
+
     /// The next bytes, in pieces that share the memory of the stream. The first portion begins with the FLV file
     /// header. Waits for the publisher at first, and for media after that. Cancel-safe.
     pub async fn next_portion(&mut self) -> Result<Vec<Bytes>, FlvEnd> {
         loop {
             if let Some(reason) = self.session.try_closed() {
                 return Err(FlvEnd::Cut(reason));
+            }
+            if self.door.draining.is_cancelled() {
+                return Err(FlvEnd::Draining);
             }
             match self.viewer.take(&mut self.taken, PACKETS_PER_PORTION, BYTES_PER_PORTION) {
                 Taken::Some => {
@@ -149,6 +180,11 @@ impl FlvViewer {
             () = self.door.draining.cancelled() => Err(FlvEnd::Draining),
             () = self.viewer.ready() => Ok(()),
             () = passed(self.begin_until) => {
+                self.begin_until = None;
+                // It may be there with all of its media held back.
+                if self.viewer.is_alive() {
+                    return Ok(());
+                }
                 Err(FlvEnd::Over(Reason::StreamNotFound.because("nobody publishes this stream")))
             }
         }

@@ -71,7 +71,7 @@ impl House {
             metrics: Metrics::new(),
             clock: || BEGIN,
         };
-        let feed = Feed::new(store.clone(), CancellationToken::new());
+        let feed = Feed::new(store.clone(), 100, CancellationToken::new());
         Self { store, conferences, feed, reader, retention }
     }
 

@@ -130,14 +130,30 @@ impl Api {
         body: Option<Value>,
     ) -> Result<Answer, reqwest::Error> {
         let body = body.map(|body| body.to_string().into_bytes());
-        let (status, body) = self.try_send(method, path, bearer, body).await?;
+        let (status, body) = self.try_send(method, path, bearer, &[], body).await?;
         Ok(self.read(path, status, &body))
+    }
+
+    /// A call with headers of its own.
+    pub async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let what = format!("{method} {path}");
+        let body = body.map(|body| body.to_string().into_bytes());
+        let sent = within(EVENT, &what, self.try_send(method, path, bearer, headers, body)).await;
+        let (status, body) = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
+        self.read(path, status, &body)
     }
 
     /// A call with any bytes for a body.
     pub async fn call_raw(&self, method: Method, path: &str, bearer: Option<&str>, body: Vec<u8>) -> Answer {
         let what = format!("{method} {path}");
-        let sent = within(EVENT, &what, self.try_send(method, path, bearer, Some(body))).await;
+        let sent = within(EVENT, &what, self.try_send(method, path, bearer, &[], Some(body))).await;
         let (status, body) = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
         self.read(path, status, &body)
     }
@@ -147,9 +163,13 @@ impl Api {
         method: Method,
         path: &str,
         bearer: Option<&str>,
+        headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, String), reqwest::Error> {
         let mut request = self.client.request(method, self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(bearer) = bearer {
             request = request.bearer_auth(bearer);
         }

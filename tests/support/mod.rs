@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod events;
+pub mod feed_client;
 pub mod ffmpeg;
 pub mod flv;
 pub mod gateway;

@@ -77,6 +77,10 @@ impl Entrant for Visitor {
         Ok((created, self.join_by(Admission::Ticket { ticket, shown_by: None })))
     }
 
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
     async fn join(&self, _: &Conference) -> Result<Join, Refusal> {
         Ok(self.join_by(Admission::Password { user: self.user.clone(), verified: None }))
     }

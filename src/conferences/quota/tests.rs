@@ -45,7 +45,10 @@ async fn a_day_holds_so_many_and_the_next_day_as_many_again() {
         make(&conferences, "a", MORNING).await.unwrap();
     }
     let refusal = make(&conferences, "a", MORNING).await.unwrap_err();
-    assert_eq!((refusal.reason, refusal.retry_after_secs), (Reason::RateLimited, Some(24 * 3600 - 1)));
+    assert_eq!(
+        (refusal.reason, refusal.wait.map(|wait| wait.as_secs())),
+        (Reason::RateLimited, Some(24 * 3600 - 1))
+    );
     make(&conferences, "b", MORNING).await.unwrap();
 
     let restarted = open(&store, 3, 100).await;

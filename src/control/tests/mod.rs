@@ -3,6 +3,8 @@
 mod answers;
 mod credentials;
 mod document;
+mod guard;
+mod idempotency;
 mod media;
 mod members;
 mod patch;
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::urls::Endpoints;
-use super::{Control, ControlDeps, Heartbeats, Settings, router};
+use super::{Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats, Settings, router};
 use crate::admission::Admission;
 use crate::clock;
 use crate::conferences::Conferences;
@@ -36,6 +38,7 @@ use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::outbound::{Outbound, Policy};
+use crate::places::{PlaceLimits, Places};
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
 
@@ -98,6 +101,10 @@ fn text(value: &Value, pointer: &str) -> String {
 }
 
 async fn gateway() -> Gateway {
+    guarded(GuardSettings::default()).await
+}
+
+async fn guarded(guard_settings: GuardSettings) -> Gateway {
     let store = Arc::new(MemoryStore::new());
     let mut apps = None;
     for key in [APP_KEY, OTHER_APP_KEY] {
@@ -107,7 +114,7 @@ async fn gateway() -> Gateway {
     let keys = TokenKeys::derive(&[5; 32]);
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
     let sessions = SessionTable::new(4);
-    let feed = Arc::new(Feed::new(store.clone(), CancellationToken::new()));
+    let feed = Arc::new(Feed::new(store.clone(), 100, CancellationToken::new()));
     let conferences = Conferences::open(store.clone(), vec![feed.clone()]).await.unwrap();
     let admission = Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
     let hub = Hub::new(HubSettings::default());
@@ -136,6 +143,8 @@ async fn gateway() -> Gateway {
             ticket_ttl_secs: 86_400,
             media_url_ttl_secs: 86_400,
             drain_ms: 1000,
+            answer_stall: std::time::Duration::from_secs(30),
+            event_ping: std::time::Duration::from_secs(10),
         },
         endpoints: Endpoints {
             public_rtmp_url: None,
@@ -143,6 +152,9 @@ async fn gateway() -> Gateway {
             rtmp_port: 40001,
             trusted_proxy: Arc::new(|_| false),
         },
+        guard: Guard::new(guard_settings),
+        cors: CorsOrigins::Any,
+        places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
         metrics: metrics.clone(),
     });
     Gateway { router: router(control), keys, metrics, beats, sessions }
@@ -178,6 +190,15 @@ impl Gateway {
     async fn call(&self, method: &str, path: &str, bearer: Option<&str>, body: Value) -> Answered {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.raw(method, path, bearer, body).await
+    }
+
+    /// A POST with an idempotency key.
+    async fn keyed(&self, path: &str, bearer: &str, key: &str, body: Value) -> Answered {
+        let request = Request::post(path)
+            .header("host", "gw.example:8080")
+            .header("authorization", format!("Bearer {bearer}"))
+            .header("idempotency-key", key);
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     async fn get(&self, path: &str, bearer: &str) -> Answered {

@@ -134,6 +134,11 @@ pub enum Command {
         /// For whom, if for somebody.
         user: Option<UserName>,
     },
+    /// Make ready for a ticket that a user takes for itself, who knows the password.
+    TakeTicket {
+        /// Who.
+        user: UserName,
+    },
     /// Announce a stream; the same `rtc_id` again changes nothing.
     DeclareStream {
         /// Its owner.

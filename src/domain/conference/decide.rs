@@ -54,6 +54,7 @@ impl Conference {
                 self.require_admin(by)?;
                 self.decide_mute(users, *change)
             }
+            Command::TakeTicket { user } => self.admit_user(user).map(|_| Vec::new()),
             Command::DeclareStream { subject, rtc_id, kind, video_off, audio_off } => {
                 self.decide_declare(subject, rtc_id, *kind, *video_off, *audio_off)
             }

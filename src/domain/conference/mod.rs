@@ -7,6 +7,7 @@
 mod change;
 mod command;
 mod decide;
+mod marks;
 mod media;
 mod message;
 mod mute;
@@ -22,6 +23,9 @@ use serde_json::{Map, Value};
 
 pub use command::{Actor, Admission, Command, Join, Subject};
 pub use decide::decide;
+pub use marks::Marked;
+use marks::Marks;
+pub(crate) use marks::another_body;
 pub use media::MediaGate;
 use media::fold_stream;
 pub use mute::{MuteChange, Muted};
@@ -34,6 +38,7 @@ use super::id::{
     AppId, ConferenceId, MemberId, RoomName, RtcId, Seq, StreamId, TicketId, Timestamp, UserName,
 };
 use super::limits::Limits;
+use super::mark::CreationMark;
 use super::password::PasswordHash;
 use super::role::Role;
 use super::voip::VoipRoom;
@@ -112,6 +117,9 @@ pub struct Created {
     /// What makes a VoIP room of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voip: Option<VoipRoom>,
+    /// What was asked, where it came with an idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<CreationMark>,
 }
 
 impl Created {
@@ -131,6 +139,7 @@ impl Created {
             creator: None,
             room_name: None,
             voip: None,
+            mark: None,
         }
     }
 
@@ -247,6 +256,9 @@ pub struct Conference {
     standings: Standings,
     /// Guests so far: the next one gets a number that none had.
     guest_count: u64,
+    /// The newest commands that came with an idempotency key.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    marks: Marks,
 }
 
 impl Conference {
@@ -263,6 +275,7 @@ impl Conference {
             talker_count: 0,
             standings: Standings::default(),
             guest_count: 0,
+            marks: Marks::default(),
         }
     }
 
@@ -293,6 +306,7 @@ impl Conference {
         self.seq = recorded.seq;
         match &recorded.event {
             Event::ConferenceCreated(_) => {}
+            Event::Marked { mark, last } => self.replay_mark(*mark, recorded.seq, *last, recorded.at),
             Event::MemberJoined { member, user, role, nick_name, ext, guest_ticket } => {
                 self.guest_count += u64::from(guest_ticket.is_some() && user.is_guest());
                 self.talker_count += u32::from(role.may_publish());

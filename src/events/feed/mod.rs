@@ -27,9 +27,6 @@ pub use entry::{Entry, Frame, Who, fold, head, snapshot};
 pub use history::{Past, Wanted};
 use ring::{Next, Ring};
 
-/// Event sockets of all conferences: every viewer of a full stream and as many others; each costs some tens of
-/// kilobytes.
-pub const SOCKETS_MAX: usize = 20_000;
 /// Missed entries that a resume replays. Beyond them a snapshot is shorter.
 const REPLAYED_MAX: usize = 2_000;
 /// Events that one replay or page looks at: twice the entries that a replay may have, because not every event becomes one.
@@ -42,6 +39,7 @@ pub struct Feed {
     store: Arc<dyn Store>,
     hubs: Mutex<BTreeMap<ConferenceId, Arc<Hub>>>,
     places: Arc<Semaphore>,
+    sockets_max: u32,
     reads: Semaphore,
     sockets: TaskTracker,
     draining: CancellationToken,
@@ -109,11 +107,13 @@ pub enum Lost {
 
 impl Feed {
     /// A feed whose replays read from `store`, and whose sockets end when `draining` is cancelled.
-    pub fn new(store: Arc<dyn Store>, draining: CancellationToken) -> Self {
+    /// There are at most `sockets_max` of them.
+    pub fn new(store: Arc<dyn Store>, sockets_max: u32, draining: CancellationToken) -> Self {
         Self {
             store,
             hubs: Mutex::default(),
-            places: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            places: Arc::new(Semaphore::new(sockets_max as usize)),
+            sockets_max,
             reads: Semaphore::new(READS_MAX),
             sockets: TaskTracker::new(),
             draining,
@@ -134,7 +134,8 @@ impl Feed {
     /// A place for one more socket, held as long as it is open.
     pub fn place(&self) -> Result<Place, Refusal> {
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            Reason::Overloaded.because(format!("all {SOCKETS_MAX} places for event sockets are taken"))
+            let sockets_max = self.sockets_max;
+            Reason::Overloaded.because(format!("all {sockets_max} places for event sockets are taken"))
         })?;
         Ok(Place { _permit: permit, _task: self.sockets.token() })
     }

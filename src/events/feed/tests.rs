@@ -20,6 +20,7 @@ fn live() -> Conference {
         creator: None,
         room_name: None,
         voip: None,
+        mark: None,
     };
     Conference::create(created, Timestamp(0)).0
 }
