@@ -100,7 +100,9 @@ pub(super) async fn run(shared: Arc<Shared>, run: Arc<Run>, stop: CancellationTo
     let mut idle_keeps = 0;
     while !stop.is_cancelled() {
         start_turns(&shared, &run, &cut, &mut turns);
-        let due = run.lanes.lock().next_due();
+        // Where every place is taken, what is due waits for the end of a turn.
+        let has_place = turns.len() < shared.settings.conferences_at_once;
+        let due = if has_place { run.lanes.lock().next_due() } else { None };
         tokio::select! {
             () = run.gone.cancelled() => {
                 turns.shutdown().await;

@@ -15,11 +15,13 @@ const MIN: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(300);
 const GIVE_UP_MS: u64 = 3_600_000;
 
-/// Notes what comes and when, and answers 500 to messages of the conferences that it is told to refuse.
+/// Notes what comes and when, and answers 500 to messages of the conferences that it is told to refuse, and nothing to
+/// those that it is told to hang at.
 #[derive(Default)]
 struct Receiver {
     seen: parking_lot::Mutex<Vec<(Instant, Value, u16)>>,
     refuses: parking_lot::Mutex<Vec<String>>,
+    hangs: parking_lot::Mutex<Vec<String>>,
     news: Notify,
 }
 
@@ -30,8 +32,12 @@ impl Courier for Arc<Receiver> {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let refused = self.refuses.lock().iter().any(|id| body["confrId"] == id.as_str());
         let status = if refused { 500 } else { 200 };
-        self.seen.lock().push((Instant::now(), body, status));
+        let hangs = self.hangs.lock().iter().any(|id| body["confrId"] == id.as_str());
+        self.seen.lock().push((Instant::now(), body, if hangs { 0 } else { status }));
         self.news.notify_one();
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         Ok(status)
     }
 }
@@ -181,6 +187,24 @@ async fn a_failing_conference_holds_back_itself_alone_and_keeps_its_order() {
     assert_eq!(told.await, [("conferenceStarted".to_owned(), 1), ("memberJoined".to_owned(), 2)]);
     house.webhooks.stop().await;
     assert_eq!(house.webhooks.unread_from(bad.conference.id()), None);
+}
+
+/// The paused clock only moves while every task waits: one that spins holds it for good.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_due_waits_for_a_free_place_without_spinning() {
+    let house = House::new().await;
+    house.receiver.refuses.lock().push("TS_bad".to_owned());
+    house.begin("TS_bad").await;
+    house.receiver.until(|seen| (!seen.is_empty()).then_some(())).await;
+    for number in 0..4 {
+        let id = format!("TS_hang{number}");
+        house.receiver.hangs.lock().push(id.clone());
+        house.begin(&id).await;
+    }
+    let hanging = |seen: &[(Instant, Value, u16)]| seen.iter().filter(|(_, _, status)| *status == 0).count();
+    house.receiver.until(|seen| (hanging(seen) == 4).then_some(())).await;
+    tokio::time::sleep(MAX).await;
+    house.webhooks.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
