@@ -351,8 +351,8 @@ impl Present for Feed {
 }
 
 impl LogReader for Webhooks {
-    fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
-        self.unread_from(conference)
+    fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
+        self.unread_from(conference, app)
     }
 }
 

@@ -33,7 +33,7 @@ impl Retention {
         let expired = Expired {
             before: Timestamp(now.0.saturating_sub(self.keep.events_ms)),
             through: Seq(conference.seq.0.saturating_sub(self.keep.events_max)),
-            unread: self.unread_from(id).unwrap_or(Seq(u64::MAX)),
+            unread: self.unread_from(id, Some(&conference.settings.app)).unwrap_or(Seq(u64::MAX)),
         };
         let first = self.store.read(id, Revision::START, 1).await?;
         if !first.iter().any(|(_, record)| expired.holds(record)) {
@@ -67,7 +67,7 @@ impl Retention {
 
     /// Removes some records of an ended log. Tells whether more is due.
     pub(super) async fn trim_ended_log(&self, id: &ConferenceId) -> Result<bool, StoreError> {
-        let through = match self.unread_from(id) {
+        let through = match self.unread_of_ended(id).await? {
             None => Revision::END,
             Some(unread) => {
                 let page = self.store.read(id, Revision::START, TRIM_RECORDS_MAX).await?;
@@ -89,7 +89,7 @@ impl Retention {
 
     /// Forgets an ended log that nobody needs any more.
     pub(super) async fn forget_log(&self, id: &ConferenceId) -> Result<(), StoreError> {
-        if self.unread_from(id).is_none() {
+        if self.unread_of_ended(id).await?.is_none() {
             self.store.forget(id).await?;
             self.metrics.logs_forgotten.inc();
         }

@@ -18,7 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::conferences::Conferences;
-use crate::domain::{ConferenceId, Seq, Timestamp};
+use crate::domain::{AppId, ConferenceId, Seq, Timestamp};
 use crate::store::{EndedPart, PAGE_ITEMS_MAX, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -42,9 +42,9 @@ pub struct Keep {
 
 /// Somebody who reads the logs at its own speed, such as a webhook outbox. What it has not read is not removed.
 pub trait LogReader: Send + Sync {
-    /// The first event of the conference that it still needs; `None` if it needs none. Asked for every log that is due:
-    /// must be quick.
-    fn unread_from(&self, conference: &ConferenceId) -> Option<Seq>;
+    /// The first event of the conference that it still needs; `None` if it needs none. `app` is whose conference it is,
+    /// `None` where its log does not tell. Asked for every log that is due: must be quick.
+    fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq>;
 }
 
 /// Something else that expires: claims of past days, used nonces, free pages of a file.
@@ -190,8 +190,14 @@ impl Retention {
     }
 
     /// The first event of the conference that somebody still needs.
-    fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
-        self.readers.iter().filter_map(|reader| reader.unread_from(conference)).min()
+    fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
+        self.readers.iter().filter_map(|reader| reader.unread_from(conference, app)).min()
+    }
+
+    /// The same of a log that ended.
+    async fn unread_of_ended(&self, id: &ConferenceId) -> Result<Option<Seq>, StoreError> {
+        let app = self.store.status(id).await?.and_then(|status| status.app);
+        Ok(self.unread_from(id, app.as_ref()))
     }
 }
 

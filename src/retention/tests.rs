@@ -26,7 +26,7 @@ fn hours(count: u64) -> Timestamp {
 struct Reader(Mutex<BTreeMap<ConferenceId, Seq>>);
 
 impl LogReader for Reader {
-    fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
+    fn unread_from(&self, conference: &ConferenceId, _: Option<&AppId>) -> Option<Seq> {
         self.0.lock().get(conference).copied()
     }
 }

@@ -163,6 +163,8 @@ pub(super) enum End {
 pub(super) struct Lanes {
     /// Everything up to here was told or stands in a lane.
     pub(super) read: Position,
+    /// About when what was read last happened.
+    read_at: Timestamp,
     /// What the store holds as the position.
     pub(super) saved: Position,
     pub(super) saved_claim: Option<ClaimRevision>,
@@ -181,9 +183,10 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(read: Position, claim: Option<ClaimRevision>) -> Self {
+    pub(super) fn new(read: Position, claim: Option<ClaimRevision>, now: Timestamp) -> Self {
         Self {
             read,
+            read_at: now,
             saved: read,
             saved_claim: claim,
             lanes: BTreeMap::new(),
@@ -276,6 +279,12 @@ impl Lanes {
         self.full
     }
 
+    /// Whether it can take no more of the log and has read nothing younger than `give_up_ms`: what it has not read by now
+    /// would be given up on.
+    pub(super) fn is_stuck_since(&self, now: Timestamp, give_up_ms: u64) -> bool {
+        self.full && now > self.read_at.plus_ms(give_up_ms)
+    }
+
     /// The next lane whose turn it is. At most `retries_max` of those under way are retries, so that what fails
     /// leaves places to what does not.
     pub(super) fn take(&mut self, now: Instant, retries_max: usize) -> Option<Turn> {
@@ -313,9 +322,10 @@ impl Lanes {
         self.waiting.first().map(|(at, _)| *at)
     }
 
-    /// Goes on behind `read`: everything up to there was noted.
-    pub(super) fn read_to(&mut self, read: Position) {
+    /// Goes on behind `read`, and what happened there at `at`: everything up to there was noted.
+    pub(super) fn read_to(&mut self, (read, at): (Position, Option<Timestamp>)) {
         self.read = read;
+        self.read_at = at.unwrap_or(self.read_at);
         self.ahead.retain(|_, (_, until)| *until > read);
     }
 
@@ -453,7 +463,7 @@ mod tests {
     async fn the_position_waits_for_what_is_untold_and_not_for_what_is_kept() {
         let start = Position::START;
         let later: Position = serde_json::from_str("7").unwrap();
-        let mut lanes = Lanes::new(start, None);
+        let mut lanes = Lanes::new(start, None, Timestamp(1));
         assert!(lanes.observe(&conference(1), (Seq(1), Seq(2)), Timestamp(1), start));
         lanes.read = later;
         assert_eq!(lanes.safe(), start);
@@ -488,7 +498,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn retries_leave_places_to_conferences_that_do_not_fail() {
-        let mut lanes = Lanes::new(Position::START, None);
+        let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
         for number in 0..3 {
             lanes.observe(&conference(number), (Seq(1), Seq(1)), Timestamp(1), Position::START);
         }
@@ -508,7 +518,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_happens_during_a_turn_gets_a_turn_of_its_own() {
-        let mut lanes = Lanes::new(Position::START, None);
+        let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
         lanes.observe(&conference(1), (Seq(1), Seq(1)), Timestamp(1), Position::START);
         let mut turn = lanes.take(Instant::now(), 1).unwrap();
         lanes.observe(&conference(1), (Seq(2), Seq(3)), Timestamp(1), Position::START);
@@ -521,7 +531,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_restored_lane_told_ahead_of_the_reader_is_not_noted_again() {
         let later: Position = serde_json::from_str("7").unwrap();
-        let mut lanes = Lanes::new(Position::START, None);
+        let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
         let key = LaneKey { conference: conference(1), replay: None };
         let left = StoredLane { after: Seq(1), gap: None, failing: None };
         lanes.restore(key, left, None, None, Timestamp(1));
@@ -536,13 +546,13 @@ mod tests {
         lanes.observe(&conference(1), (Seq(5), Seq(6)), Timestamp(1), Position::START);
         let turn = lanes.take(Instant::now(), 1).unwrap();
         assert_eq!((turn.progress.after, turn.limit), (Seq(4), Some(Seq(6))));
-        lanes.read_to(later);
+        lanes.read_to((later, None));
         assert!(lanes.ahead.is_empty());
     }
 
     #[test]
     fn a_full_target_takes_no_more_until_some_have_caught_up() {
-        let mut lanes = Lanes::new(Position::START, None);
+        let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
         for number in 0..LANES_MAX {
             assert!(lanes.observe(&conference(number), (Seq(1), Seq(1)), Timestamp(1), Position::START));
         }
@@ -551,11 +561,13 @@ mod tests {
             lanes.observe(&conference(0), (Seq(2), Seq(2)), Timestamp(1), Position::START),
             "has its lane"
         );
+        lanes.read_to((Position::START, Some(Timestamp(7))));
+        assert!(!lanes.is_stuck_since(Timestamp(10), 3) && lanes.is_stuck_since(Timestamp(11), 3));
         lanes.lanes.pop_first();
         assert!(lanes.is_full());
         while lanes.len() >= LANES_RESUME {
             lanes.lanes.pop_first();
         }
-        assert!(!lanes.is_full());
+        assert!(!lanes.is_full() && !lanes.is_stuck_since(Timestamp(11), 3), "it reads on");
     }
 }

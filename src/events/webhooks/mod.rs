@@ -250,7 +250,7 @@ impl Webhooks {
                 (head, keeper.put_cursor(store, None, head).await?)
             }
         };
-        let mut lanes = Lanes::new(position, Some(claim));
+        let mut lanes = Lanes::new(position, Some(claim), (self.shared.now)());
         for (conference, claim, lane) in keeper.lanes(store).await? {
             let key = LaneKey { conference, replay: None };
             lanes.restore(key, lane, None, Some(claim), (self.shared.now)());
@@ -360,18 +360,21 @@ impl Webhooks {
 
     /// The lowest event of `conference` that some target has still to be told; its log must be kept from there on.
     ///
-    /// Where a target has not yet read what the log holds, that may be any event: then it is the first. Retention that
-    /// asks again later finds a better answer, at the latest when the target is given up on.
-    pub fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
+    /// Where a target of the conference's `app` has not yet read what the log holds, that may be any event: then it is the
+    /// first. Retention that asks again later finds a better answer, at the latest when the target would have been given
+    /// up on. Without an `app` any target may be concerned.
+    pub fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
         let head = *self.shared.store.changes().borrow();
-        let app = self.shared.conferences.open_now(conference).map(|open| open.settings.app.clone());
+        let is_ended = self.shared.conferences.open_now(conference).is_none();
+        let (now, give_up_ms) = ((self.shared.now)(), self.shared.settings.give_up_ms);
         let runs = self.shared.all_runs();
-        let concerned = runs.iter().filter(|run| app.as_ref().is_none_or(|app| run.keeper.app == *app));
+        let concerned = runs.iter().filter(|run| app.is_none_or(|app| run.keeper.app == *app));
         let unread = |run: &Arc<Run>| {
             let lanes = run.lanes.lock();
-            let unread = if lanes.read < head { Some(Seq(1)) } else { lanes.unread_from(conference) };
+            let is_behind = lanes.read < head && !lanes.is_stuck_since(now, give_up_ms);
+            let unread = if is_behind { Some(Seq(1)) } else { lanes.unread_from(conference) };
             // An ended log is trimmed without a snapshot from which the rest could be told.
-            unread.map(|unread| if app.is_none() { Seq(1) } else { unread })
+            unread.map(|unread| if is_ended { Seq(1) } else { unread })
         };
         concerned.filter_map(unread).min()
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::run::Run;
-use crate::domain::{AppId, ConferenceId};
+use crate::domain::{AppId, ConferenceId, Timestamp};
 use crate::store::{Followed, Position, StoreError};
 
 /// Records that are read at once.
@@ -71,11 +71,11 @@ async fn read_once(shared: &Shared, apps: &mut Apps) -> Result<bool, StoreError>
     for (from, mut group) in groups {
         let page = shared.store.follow_all(from, RECORDS_AT_ONCE).await?;
         more |= !page.is_empty();
-        let mut before = from;
+        let mut before = (from, None);
         for followed in page {
             let app = apps.of(shared, &followed).await?;
             group.retain(|run| hand_over(run, app.as_ref(), &followed, before));
-            before = followed.position;
+            before = (followed.position, followed.record.events.last().map(|last| last.at));
         }
         for run in group {
             run.lanes.lock().read_to(before);
@@ -85,7 +85,12 @@ async fn read_once(shared: &Shared, apps: &mut Apps) -> Result<bool, StoreError>
 }
 
 /// Notes a record for a target; false where it has no place for it and stays behind.
-fn hand_over(run: &Run, app: Option<&AppId>, followed: &Followed, before: Position) -> bool {
+fn hand_over(
+    run: &Run,
+    app: Option<&AppId>,
+    followed: &Followed,
+    before: (Position, Option<Timestamp>),
+) -> bool {
     if app != Some(&run.keeper.app) {
         return true;
     }
@@ -94,7 +99,7 @@ fn hand_over(run: &Run, app: Option<&AppId>, followed: &Followed, before: Positi
     let mut lanes = run.lanes.lock();
     // A turn that begins now is sure of everything up to here.
     lanes.read_to(before);
-    let taken = lanes.observe(&followed.conference, (first.seq, last.seq), first.at, before);
+    let taken = lanes.observe(&followed.conference, (first.seq, last.seq), first.at, before.0);
     drop(lanes);
     if taken {
         run.wake.notify_one();

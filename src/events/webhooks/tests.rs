@@ -179,14 +179,14 @@ async fn a_failing_conference_holds_back_itself_alone_and_keeps_its_order() {
             house.receiver.until(|seen| Some(Receiver::taken(seen, &id)).filter(|told| told.len() == 2));
         assert_eq!(told.await, [("conferenceStarted".to_owned(), 1), ("memberJoined".to_owned(), 2)]);
     }
-    assert_eq!(house.webhooks.unread_from(bad.conference.id()), Some(Seq(1)));
+    assert_eq!(house.webhooks.unread_from(bad.conference.id(), Some(&app())), Some(Seq(1)));
     assert!(Receiver::taken(&house.receiver.seen.lock(), "TS_bad").is_empty());
     house.receiver.refuses.lock().clear();
     let told =
         house.receiver.until(|seen| Some(Receiver::taken(seen, "TS_bad")).filter(|told| told.len() == 2));
     assert_eq!(told.await, [("conferenceStarted".to_owned(), 1), ("memberJoined".to_owned(), 2)]);
     house.webhooks.stop().await;
-    assert_eq!(house.webhooks.unread_from(bad.conference.id()), None);
+    assert_eq!(house.webhooks.unread_from(bad.conference.id(), Some(&app())), None);
 }
 
 /// The paused clock only moves while every task waits: one that spins holds it for good.
@@ -272,7 +272,7 @@ async fn a_target_that_left_the_list_begins_anew() {
     assert_eq!(house.put(&[]).await.len(), 0);
     let kept = crate::store::ClaimKey::parse("webhooks/cursors").unwrap();
     assert!(house.store.list(&kept, None, 10).await.unwrap().is_empty());
-    assert_eq!(house.webhooks.unread_from(story.conference.id()), None);
+    assert_eq!(house.webhooks.unread_from(story.conference.id(), Some(&app())), None);
     story.join(&house.store, "anna").await;
     house.receiver.seen.lock().clear();
     house.receiver.refuses.lock().clear();
@@ -300,5 +300,20 @@ async fn what_the_log_no_longer_holds_is_told_as_a_gap() {
     let told =
         house.receiver.until(|seen| Some(Receiver::taken(seen, "TS_a")).filter(|told| told.len() == 2));
     assert_eq!(told.await, [("webhookGap".to_owned(), 3), ("memberJoined".to_owned(), 4)]);
+    house.webhooks.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_behind_holds_the_logs_of_its_own_app_alone() {
+    let house = House::new().await;
+    house.receiver.refuses.lock().push("TS_a".to_owned());
+    let story = house.begin("TS_a").await;
+    house.receiver.until(|seen| (!seen.is_empty()).then_some(())).await;
+    let [target] = &house.webhooks.targets(&app()).await.unwrap()[..] else { panic!() };
+    house.webhooks.shared.run_of(&app(), &target.id).unwrap().lanes.lock().read =
+        crate::store::Position::START;
+    let (own, other) = (app(), AppId::parse("app2").unwrap());
+    let unread = |app: Option<&AppId>| house.webhooks.unread_from(story.conference.id(), app);
+    assert_eq!((unread(Some(&own)), unread(Some(&other)), unread(None)), (Some(Seq(1)), None, Some(Seq(1))));
     house.webhooks.stop().await;
 }
