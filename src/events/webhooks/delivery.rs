@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::book::{Book, Opened, newest_event};
 use super::keeper::{self, KeepError, StoredDeadLetter};
-use super::lane::{End, Failing, Gap, LaneKey, StoredLane, Turn};
+use super::lane::{End, Failing, Gap, StoredLane, Turn};
 use super::message::Message;
 use super::run::Run;
 use super::signature::{SIGNATURE_HEADER, sign};
@@ -57,7 +57,7 @@ impl Delivery {
     pub(super) async fn take(&self, mut turn: Turn) -> (Turn, End) {
         let end = match self.tell(&mut turn).await {
             Ok(End::Failed) => self.give_up_if_due(&mut turn).await,
-            Ok(End::UpToDate) => self.finish_replay(&turn.key).await,
+            Ok(End::UpToDate) => self.finish_replay(&turn).await,
             Ok(end) => Ok(end),
             Err(error) => Err(error),
         };
@@ -188,7 +188,7 @@ impl Delivery {
         let gap = Gap { from: turn.progress.after.next(), to: through, at: (self.shared.now)() };
         let (target, conference) = (&self.run.keeper.target, &turn.key.conference);
         tracing::warn!(%target, %conference, from = %gap.from, to = %gap.to, "the log no longer holds these events");
-        (turn.progress.after, turn.progress.gap) = (through, Some(gap));
+        (turn.progress.after, turn.progress.gap, turn.missed) = (through, Some(gap), true);
         End::More
     }
 
@@ -228,6 +228,8 @@ impl Delivery {
             replaying: false,
         };
         let id = dead_letter_id(&letter);
+        // Before the store has it: no moment in which retention could take its events.
+        self.run.letters.lock().note(conference, &id, first, failing.since);
         keeper::put_dead_letter(&*self.shared.store, &self.run.keeper.app, &id, &letter).await?;
         self.shared.metrics.webhook_dead_letters.inc();
         tracing::warn!(
@@ -244,20 +246,31 @@ impl Delivery {
     async fn bury_again(&self, id: &str, turn: &Turn, failing: &Failing) -> Result<End, KeepError> {
         let (store, app) = (&*self.shared.store, &self.run.keeper.app);
         if let Some((_, mut letter)) = keeper::dead_letter(store, app, id).await? {
-            letter.from = turn.progress.after.next();
+            if !turn.missed {
+                letter.from = turn.progress.after.next();
+            }
             letter.last_failure = failing.last;
             letter.last_error.clone_from(&failing.error);
             letter.attempts = letter.attempts.saturating_add(failing.attempts);
             letter.replaying = false;
             keeper::put_dead_letter(store, app, id, &letter).await?;
+            self.run.letters.lock().note(&letter.conference, id, letter.from, letter.first_failure);
             self.shared.metrics.webhook_dead_letters.inc();
         }
         Ok(End::UpToDate)
     }
 
-    async fn finish_replay(&self, key: &LaneKey) -> Result<End, KeepError> {
-        if let Some(id) = &key.replay {
-            keeper::delete_dead_letter(&*self.shared.store, &self.run.keeper.app, id).await?;
+    /// A letter of which all was taken is gone; one of which the log lost a part stays, since that was not told.
+    async fn finish_replay(&self, turn: &Turn) -> Result<End, KeepError> {
+        let (store, app) = (&*self.shared.store, &self.run.keeper.app);
+        let Some(id) = &turn.key.replay else { return Ok(End::UpToDate) };
+        if !turn.missed {
+            keeper::delete_dead_letter(store, app, id).await?;
+            self.run.letters.lock().remove(&turn.key.conference, id);
+        } else if let Some((_, mut letter)) = keeper::dead_letter(store, app, id).await? {
+            letter.replaying = false;
+            "the log no longer holds all of these events".clone_into(&mut letter.last_error);
+            keeper::put_dead_letter(store, app, id, &letter).await?;
         }
         Ok(End::UpToDate)
     }

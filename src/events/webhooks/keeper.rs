@@ -221,6 +221,17 @@ impl Keeper {
         }
     }
 
+    /// The dead letters of the target.
+    pub(super) async fn dead_letters(
+        &self,
+        store: &dyn Store,
+    ) -> Result<Vec<(String, StoredDeadLetter)>, KeepError> {
+        let under = ClaimKey::from_parts(&[ROOT, DEAD_LETTERS, self.app.as_str()])?;
+        let letters = list::<StoredDeadLetter>(store, &under).await?;
+        let own = letters.into_iter().filter(|(_, _, letter)| letter.target == self.target);
+        Ok(own.filter_map(|(key, _, letter)| Some((last_part(&key)?, letter))).collect())
+    }
+
     /// Forgets how far the target is: when it comes back, it begins at the head.
     pub(super) async fn forget(&self, store: &dyn Store) -> Result<(), KeepError> {
         delete_below(store, &self.key(LANES, &[])?).await?;

@@ -109,6 +109,8 @@ pub(super) struct Lane {
     /// How the store knows it, so that the target's position need not wait for it.
     pub(super) kept: Option<StoredLane>,
     pub(super) claim: Option<ClaimRevision>,
+    /// Whether the log no longer held some of its events.
+    missed: bool,
     /// About when the oldest untold event happened.
     oldest: Timestamp,
 }
@@ -122,6 +124,8 @@ pub(super) struct Turn {
     pub(super) limit: Option<Seq>,
     pub(super) head: Seq,
     pub(super) book: Option<Book>,
+    /// Whether the log no longer held some of the lane's events, in this turn or before.
+    pub(super) missed: bool,
     /// How far the target had read when the turn began.
     read: Position,
 }
@@ -140,6 +144,7 @@ impl Turn {
             limit: self.limit,
             head: self.head,
             book: None,
+            missed: self.missed,
             read: self.read,
         }
     }
@@ -234,6 +239,7 @@ impl Lanes {
             resume: before,
             kept: None,
             claim,
+            missed: false,
             oldest: at,
         };
         self.lanes.insert(key, lane);
@@ -259,6 +265,7 @@ impl Lanes {
             status: Status::Ready,
             resume: self.read,
             claim,
+            missed: false,
             oldest,
         };
         self.lanes.insert(key, lane);
@@ -314,7 +321,8 @@ impl Lanes {
             Extent::Whole => None,
             Extent::Until(until) => Some(until),
         };
-        Some(Turn { progress: lane.progress.clone(), limit, head: lane.head, book, read: self.read, key })
+        let (progress, head, missed) = (lane.progress.clone(), lane.head, lane.missed);
+        Some(Turn { key, progress, limit, head, book, missed, read: self.read })
     }
 
     /// When the next lane's wait is over.
@@ -341,7 +349,7 @@ impl Lanes {
         self.retrying -= usize::from(was_retry);
         let Some(lane) = self.lanes.get_mut(&turn.key) else { return };
         let moved = turn.progress.after > lane.progress.after;
-        lane.progress = turn.progress;
+        (lane.progress, lane.missed) = (turn.progress, turn.missed);
         // A replay that ends early is a dead letter again.
         let is_behind = lane.head > lane.progress.after && !matches!(lane.extent, Extent::Until(_));
         match end {

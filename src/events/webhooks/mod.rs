@@ -14,6 +14,7 @@ mod book;
 mod delivery;
 mod keeper;
 mod lane;
+mod letters;
 mod message;
 mod run;
 mod signature;
@@ -42,6 +43,7 @@ use crate::{clock, entropy};
 use delivery::Courier;
 use keeper::{KeepError, Keeper, StoredDeadLetter};
 use lane::{LaneKey, Lanes, StoredLane};
+use letters::Letters;
 use run::Run;
 use target::Fresh;
 pub use target::{PutTarget, SECRET_OVERLAP_MS, TARGETS_PER_APP_MAX, TYPES, Target, TargetId, TargetRequest};
@@ -255,8 +257,12 @@ impl Webhooks {
             let key = LaneKey { conference, replay: None };
             lanes.restore(key, lane, None, Some(claim), (self.shared.now)());
         }
+        let mut letters = Letters::default();
+        for (id, letter) in keeper.dead_letters(store).await? {
+            letters.note(&letter.conference, &id, letter.from, letter.first_failure);
+        }
         let id = target.id.clone();
-        let run = Run::new(keeper, target, lanes);
+        let run = Run::new(keeper, target, lanes, letters);
         self.shared.runs.write().entry(app.clone()).or_default().insert(id, Arc::clone(&run));
         self.tasks.spawn(run::run(Arc::clone(&self.shared), run, self.stop.clone()));
         self.shared.tail.notify_one();
@@ -358,7 +364,8 @@ impl Webhooks {
         run.wake.notify_one();
     }
 
-    /// The lowest event of `conference` that some target has still to be told; its log must be kept from there on.
+    /// The lowest event of `conference` that some target has still to be told, or that is in a dead letter; its log must
+    /// be kept from there on.
     ///
     /// Where a target of the conference's `app` has not yet read what the log holds, that may be any event: then it is the
     /// first. Retention that asks again later finds a better answer, at the latest when the target would have been given
@@ -373,6 +380,9 @@ impl Webhooks {
             let lanes = run.lanes.lock();
             let is_behind = lanes.read < head && !lanes.is_stuck_since(now, give_up_ms);
             let unread = if is_behind { Some(Seq(1)) } else { lanes.unread_from(conference) };
+            drop(lanes);
+            let letters = run.letters.lock().unread_from(conference, letters_kept_since(now));
+            let unread = unread.into_iter().chain(letters).min();
             // An ended log is trimmed without a snapshot from which the rest could be told.
             unread.map(|unread| if is_ended { Seq(1) } else { unread })
         };
@@ -400,13 +410,21 @@ impl Webhooks {
     }
 }
 
+/// When the oldest dead letters first failed that are kept at `now`.
+fn letters_kept_since(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(DEAD_LETTERS_KEPT_MS))
+}
+
 async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {
-                let before = Timestamp((shared.now)().0.saturating_sub(DEAD_LETTERS_KEPT_MS));
+                let before = letters_kept_since((shared.now)());
+                for run in shared.all_runs() {
+                    run.letters.lock().sweep(before);
+                }
                 match keeper::sweep_dead_letters(&*shared.store, before).await {
                     Ok(0) => {}
                     Ok(count) => tracing::info!(count, "dead letters of webhooks were too old and are gone"),

@@ -17,6 +17,7 @@ use super::Shared;
 use super::delivery::Delivery;
 use super::keeper::{KeepError, Keeper};
 use super::lane::{End, Lanes, Turn, wait};
+use super::letters::Letters;
 use super::target::Target;
 use crate::entropy;
 
@@ -37,6 +38,8 @@ pub(super) struct Run {
     pub(super) keeper: Keeper,
     target: RwLock<Arc<Target>>,
     pub(super) lanes: Mutex<Lanes>,
+    /// What it was given up on and may be told again.
+    pub(super) letters: Mutex<Letters>,
     /// Something is ready.
     pub(super) wake: Notify,
     /// The target was taken off the list.
@@ -49,11 +52,12 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(keeper: Keeper, target: Target, lanes: Lanes) -> Arc<Self> {
+    pub(super) fn new(keeper: Keeper, target: Target, lanes: Lanes, letters: Letters) -> Arc<Self> {
         Arc::new(Self {
             keeper,
             target: RwLock::new(Arc::new(target)),
             lanes: Mutex::new(lanes),
+            letters: Mutex::new(letters),
             wake: Notify::new(),
             gone: CancellationToken::new(),
             ended: CancellationToken::new(),

@@ -230,6 +230,11 @@ async fn what_failed_for_too_long_is_a_dead_letter_and_a_gap_comes_first() {
     let told =
         house.receiver.until(|seen| Some(Receiver::taken(seen, "TS_a")).filter(|told| told.len() == 2));
     assert_eq!(told.await, [("webhookGap".to_owned(), 2), ("memberJoined".to_owned(), 3)]);
+    assert_eq!(
+        house.webhooks.unread_from(story.conference.id(), Some(&app())),
+        Some(Seq(1)),
+        "it may be replayed"
+    );
 
     house.webhooks.replay(&app(), &letter.id).await.unwrap();
     let told =
@@ -237,6 +242,7 @@ async fn what_failed_for_too_long_is_a_dead_letter_and_a_gap_comes_first() {
     assert_eq!(told.await[2..], [("conferenceStarted".to_owned(), 1), ("memberJoined".to_owned(), 2)]);
     house.webhooks.stop().await;
     assert!(house.webhooks.dead_letters(&app(), None, 10).await.unwrap().is_empty());
+    assert_eq!(house.webhooks.unread_from(story.conference.id(), Some(&app())), None);
     assert_eq!(house.webhooks.replay(&app(), &letter.id).await.unwrap_err().reason, Reason::NotFound);
 }
 
@@ -301,6 +307,29 @@ async fn what_the_log_no_longer_holds_is_told_as_a_gap() {
         house.receiver.until(|seen| Some(Receiver::taken(seen, "TS_a")).filter(|told| told.len() == 2));
     assert_eq!(told.await, [("webhookGap".to_owned(), 3), ("memberJoined".to_owned(), 4)]);
     house.webhooks.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_which_the_log_lost_a_part_stays_after_its_replay() {
+    let house = House::new().await;
+    house.receiver.refuses.lock().push("TS_a".to_owned());
+    let mut story = house.begin("TS_a").await;
+    let is_gap = |(_, body, _): &&(Instant, Value, u16)| body["type"] == "webhookGap";
+    house.receiver.until(|seen| seen.iter().find(is_gap).map(drop)).await;
+    story.join(&house.store, "anna").await;
+    let snapshot = crate::conferences::folding::snapshot_of(&story.conference).unwrap();
+    house.store.put_snapshot(story.conference.id(), story.revision, &snapshot).await.unwrap();
+    while house.store.trim(story.conference.id(), story.revision).await.unwrap() > 0 {}
+    house.receiver.refuses.lock().clear();
+    let [letter] = &house.webhooks.dead_letters(&app(), None, 10).await.unwrap()[..] else { panic!() };
+    house.receiver.seen.lock().clear();
+    house.webhooks.replay(&app(), &letter.id).await.unwrap();
+    let gaps =
+        |seen: &[(Instant, Value, u16)]| seen.iter().filter(|seen| is_gap(seen) && seen.2 == 200).count();
+    house.receiver.until(|seen| (gaps(seen) >= 2).then_some(())).await;
+    house.webhooks.stop().await;
+    let [kept] = &house.webhooks.dead_letters(&app(), None, 10).await.unwrap()[..] else { panic!("gone") };
+    assert_eq!((kept.from, kept.to, kept.replaying), (letter.from, letter.to, false));
 }
 
 #[tokio::test(start_paused = true)]
