@@ -180,7 +180,7 @@ pub(super) struct Lanes {
     retrying: usize,
     /// Claims of lanes that have caught up.
     pub(super) caught_up: BTreeMap<ConferenceId, ClaimRevision>,
-    /// What lanes that went to the end of the log have told beyond what was noted, until it is noted that far.
+    /// What lanes have told or given up on beyond what was noted, until it is noted that far.
     ahead: BTreeMap<ConferenceId, (Seq, Position)>,
     books: BTreeMap<ConferenceId, Book>,
     books_weight: usize,
@@ -361,7 +361,8 @@ impl Lanes {
             }
             End::UpToDate => {
                 let claim = lane.claim;
-                if lane.extent == Extent::Whole && newest > self.read {
+                let is_ahead = turn.key.replay.is_none() && lane.progress.after > lane.head;
+                if is_ahead && newest > self.read {
                     self.ahead.insert(turn.key.conference.clone(), (lane.progress.after, newest));
                 }
                 self.lanes.remove(&turn.key);
@@ -556,6 +557,18 @@ mod tests {
         assert_eq!((turn.progress.after, turn.limit), (Seq(4), Some(Seq(6))));
         lanes.read_to((later, None));
         assert!(lanes.ahead.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_lane_was_given_up_on_ahead_of_the_reader_is_not_noted_again() {
+        let later: Position = serde_json::from_str("7").unwrap();
+        let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
+        lanes.observe(&conference(1), (Seq(1), Seq(1)), Timestamp(1), Position::START);
+        let mut turn = lanes.take(Instant::now(), 1).unwrap();
+        turn.progress.after = Seq(3);
+        lanes.end(turn, false, &End::UpToDate, Instant::now(), (Timestamp(1), later));
+        assert!(lanes.observe(&conference(1), (Seq(2), Seq(3)), Timestamp(1), Position::START));
+        assert_eq!(lanes.len(), 0, "these are among the dead letters");
     }
 
     #[test]
