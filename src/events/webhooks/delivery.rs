@@ -55,6 +55,11 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Tells what the lane of `turn` has still to be told, as far as it gets.
     pub(super) async fn take(&self, mut turn: Turn) -> (Turn, End) {
+        // Before anything is read: what waits takes no memory.
+        let _place = tokio::select! {
+            place = self.shared.calls.place(&self.run.keeper.app) => place,
+            () = self.cut.cancelled() => return (turn, End::More),
+        };
         let end = match self.tell(&mut turn).await {
             Ok(End::Failed) => self.give_up_if_due(&mut turn).await,
             Ok(End::UpToDate) => self.finish_replay(&turn).await,
@@ -144,8 +149,6 @@ impl Delivery {
             return Attempt::Done;
         }
         let call = async {
-            // Fair: whoever waits longest is next. It is never closed.
-            let _permit = self.shared.calls.acquire().await;
             let now = (self.shared.now)();
             let body = message.bytes();
             let signature = sign(target.secrets(now), now.as_secs(), &body);

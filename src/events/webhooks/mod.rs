@@ -11,6 +11,7 @@
 //! behind what was told, never ahead of it, so that a crash repeats messages (under the same id) and loses none.
 
 mod book;
+mod calls;
 mod delivery;
 mod keeper;
 mod lane;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,7 @@ use crate::secret::Secret;
 use crate::store::{ClaimError, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
+use calls::Calls;
 use delivery::Courier;
 use keeper::{KeepError, Keeper, StoredDeadLetter};
 use lane::{LaneKey, Lanes, StoredLane};
@@ -48,7 +50,7 @@ use run::Run;
 use target::Fresh;
 pub use target::{PutTarget, SECRET_OVERLAP_MS, TARGETS_PER_APP_MAX, TYPES, Target, TargetId, TargetRequest};
 
-/// Calls under way for all apps together: each is a socket and a turn's memory.
+/// Turns under way for all apps together: each is a socket and a turn's memory.
 const CALLS_MAX: usize = 512;
 /// How often a PUT is decided anew because another process put a list at the same time.
 const PUT_ATTEMPTS_MAX: u32 = 3;
@@ -136,7 +138,7 @@ struct Shared {
     runs: RwLock<Runs>,
     /// Wakes the reader of the log.
     tail: Notify,
-    calls: Semaphore,
+    calls: Calls,
 }
 
 impl fmt::Debug for Shared {
@@ -202,7 +204,7 @@ impl Webhooks {
             now: Arc::new(clock::now),
             runs: RwLock::default(),
             tail: Notify::new(),
-            calls: Semaphore::new(CALLS_MAX),
+            calls: Calls::new(CALLS_MAX),
         };
         Self::open_with(shared).await
     }

@@ -93,7 +93,7 @@ async fn open(store: Arc<MemoryStore>, receiver: Arc<Receiver>) -> Arc<Webhooks>
         }),
         runs: RwLock::default(),
         tail: Notify::new(),
-        calls: Semaphore::new(CALLS_MAX),
+        calls: Calls::new(CALLS_MAX),
     })
     .await
     .unwrap()
