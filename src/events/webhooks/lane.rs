@@ -427,6 +427,13 @@ impl Lanes {
         }
     }
 
+    /// Notes that the claim of a lane that caught up is gone, unless the lane was kept anew meanwhile.
+    pub(super) fn forgotten(&mut self, conference: &ConferenceId, claim: ClaimRevision) {
+        if self.caught_up.get(conference) == Some(&claim) {
+            self.caught_up.remove(conference);
+        }
+    }
+
     /// The lowest event of a conference that is still to be told.
     pub(super) fn unread_from(&self, conference: &ConferenceId) -> Option<Seq> {
         let from = LaneKey { conference: conference.clone(), replay: None };
@@ -496,6 +503,8 @@ mod tests {
         lanes.end(turn, true, &End::UpToDate, due, (Timestamp(3), later));
         assert_eq!((lanes.len(), lanes.unread_from(&conference(1))), (0, None));
         assert_eq!(lanes.caught_up, BTreeMap::from([(conference(1), claim)]));
+        lanes.forgotten(&conference(1), claim);
+        assert!(lanes.caught_up.is_empty());
     }
 
     /// Revisions are the store's to make.

@@ -197,7 +197,7 @@ async fn keep_progress(shared: &Shared, run: &Run, all: bool, position: bool) {
     }
 }
 
-async fn try_keep(shared: &Shared, run: &Run, all: bool, position: bool) -> Result<(), KeepError> {
+pub(super) async fn try_keep(shared: &Shared, run: &Run, all: bool, position: bool) -> Result<(), KeepError> {
     let (store, keeper) = (&*shared.store, &run.keeper);
     // The lanes first: the position may go past those that are kept, and past no other.
     let lanes = run.lanes.lock().to_keep(all);
@@ -220,11 +220,12 @@ async fn try_keep(shared: &Shared, run: &Run, all: bool, position: bool) -> Resu
             (lanes.saved, lanes.saved_claim) = (safe, Some(claim));
         }
     }
-    let caught_up: Vec<_> = std::mem::take(&mut run.lanes.lock().caught_up).into_iter().collect();
+    let caught_up: Vec<_> = run.lanes.lock().caught_up.clone().into_iter().collect();
     for chunk in caught_up.chunks(CLAIMS_AT_ONCE) {
         let deletions = chunk.iter().map(|(conference, claim)| keeper.delete_lane(store, conference, *claim));
-        for deleted in join_all(deletions).await {
+        for ((conference, claim), deleted) in chunk.iter().zip(join_all(deletions).await) {
             deleted?;
+            run.lanes.lock().forgotten(conference, *claim);
         }
     }
     Ok(())

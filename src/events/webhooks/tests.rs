@@ -346,3 +346,27 @@ async fn a_target_that_is_behind_holds_the_logs_of_its_own_app_alone() {
     assert_eq!((unread(Some(&own)), unread(Some(&other)), unread(None)), (Some(Seq(1)), None, Some(Seq(1))));
     house.webhooks.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_claim_of_a_lane_that_caught_up_goes_though_the_store_failed_once() {
+    let house = House::new().await;
+    let [target] = &house.webhooks.targets(&app()).await.unwrap()[..] else { panic!() };
+    let (shared, run) = (&house.webhooks.shared, house.webhooks.shared.run_of(&app(), &target.id).unwrap());
+    let kept = crate::store::ClaimKey::parse("webhooks/lanes").unwrap();
+    house.receiver.refuses.lock().push("TS_a".to_owned());
+    house.begin("TS_a").await;
+    while house.store.list(&kept, None, 10).await.unwrap().is_empty() {
+        tokio::time::sleep(MIN).await;
+    }
+    house.receiver.refuses.lock().clear();
+    house.receiver.until(|seen| (!Receiver::taken(seen, "TS_a").is_empty()).then_some(())).await;
+    while run.lanes.lock().len() > 0 {
+        tokio::task::yield_now().await;
+    }
+    house.store.faults().next_claims(1);
+    run::try_keep(shared, &run, false, false).await.unwrap_err();
+    assert_eq!(house.store.list(&kept, None, 10).await.unwrap().len(), 1);
+    run::try_keep(shared, &run, false, false).await.unwrap();
+    assert!(house.store.list(&kept, None, 10).await.unwrap().is_empty());
+    house.webhooks.stop().await;
+}
