@@ -277,6 +277,18 @@ pub(super) async fn put_dead_letter(
     Ok(())
 }
 
+/// Puts a dead letter that was read as `revision`; refused if it changed or went since.
+pub(super) async fn put_dead_letter_as_read(
+    store: &dyn Store,
+    app: &AppId,
+    id: &str,
+    revision: ClaimRevision,
+    letter: &StoredDeadLetter,
+) -> Result<(), KeepError> {
+    store.put(&dead_letter_key(app, id)?, Some(revision), text(letter)?).await?;
+    Ok(())
+}
+
 pub(super) async fn delete_dead_letter(store: &dyn Store, app: &AppId, id: &str) -> Result<(), KeepError> {
     let key = dead_letter_key(app, id)?;
     let Some(claim) = store.get(&key).await? else { return Ok(()) };

@@ -340,16 +340,28 @@ impl Webhooks {
         let _turn = self.changing.lock().await;
         let store = &*self.shared.store;
         let found = keeper::dead_letter(store, app, id).await.map_err(|error| refuse(&error))?;
-        let Some((_, mut letter)) = found else {
-            return Err(Reason::NotFound.because("there is no such dead letter in this app"));
-        };
+        let Some((revision, mut letter)) = found else { return Err(no_such_letter()) };
         let Some(run) = self.shared.run_of(app, &letter.target) else {
             return Err(
                 Reason::NotFound.because("the target of this dead letter is not on the list, or not enabled")
             );
         };
+        let key = LaneKey { conference: letter.conference.clone(), replay: Some(id.to_owned()) };
+        if run.lanes.lock().has(&key) {
+            return if letter.replaying {
+                Ok(())
+            } else {
+                Err(Reason::Overloaded
+                    .because("the last replay of this dead letter is just ending; try again"))
+            };
+        }
         letter.replaying = true;
-        keeper::put_dead_letter(store, app, id, &letter).await.map_err(|error| refuse(&error))?;
+        match keeper::put_dead_letter_as_read(store, app, id, revision, &letter).await {
+            Ok(()) => {}
+            // A replay that ended meanwhile took it away.
+            Err(KeepError::Claim(ClaimError::Conflict)) => return Err(no_such_letter()),
+            Err(error) => return Err(refuse(&error)),
+        }
         self.start_replay(&run, id.to_owned(), &letter);
         Ok(())
     }
@@ -446,6 +458,10 @@ fn fresh_id() -> Result<String, Refusal> {
 fn fresh_secret() -> Result<Secret, Refusal> {
     let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
     Ok(Secret::new(format!("{}{}", target::SECRET_PREFIX, secret.expose())))
+}
+
+fn no_such_letter() -> Refusal {
+    Reason::NotFound.because("there is no such dead letter in this app")
 }
 
 fn store_error(error: KeepError) -> StoreError {

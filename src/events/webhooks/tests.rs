@@ -370,3 +370,26 @@ async fn the_claim_of_a_lane_that_caught_up_goes_though_the_store_failed_once() 
     assert!(house.store.list(&kept, None, 10).await.unwrap().is_empty());
     house.webhooks.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_ends_while_it_is_asked_for_leaves_no_letter_behind() {
+    let house = House::new().await;
+    house.receiver.refuses.lock().push("TS_a".to_owned());
+    house.begin("TS_a").await;
+    house.receiver.until(|seen| seen.iter().find(|seen| seen.1["type"] == "webhookGap").map(drop)).await;
+    house.receiver.refuses.lock().clear();
+    house.receiver.until(|seen| (!Receiver::taken(seen, "TS_a").is_empty()).then_some(())).await;
+    house.receiver.hangs.lock().push("TS_a".to_owned());
+    let [letter] = &house.webhooks.dead_letters(&app(), None, 10).await.unwrap()[..] else { panic!() };
+    house.webhooks.replay(&app(), &letter.id).await.unwrap();
+    house.receiver.until(|seen| seen.iter().find(|seen| seen.2 == 0).map(drop)).await;
+    house.webhooks.replay(&app(), &letter.id).await.unwrap();
+    let store = &*house.store;
+    let (revision, read) = keeper::dead_letter(store, &app(), &letter.id).await.unwrap().unwrap();
+    assert!(read.replaying);
+    keeper::delete_dead_letter(store, &app(), &letter.id).await.unwrap();
+    let put = keeper::put_dead_letter_as_read(store, &app(), &letter.id, revision, &read).await;
+    assert!(matches!(put, Err(KeepError::Claim(ClaimError::Conflict))), "{put:?}");
+    assert!(house.webhooks.dead_letters(&app(), None, 10).await.unwrap().is_empty());
+    house.webhooks.stop().await;
+}
