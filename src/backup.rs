@@ -3,11 +3,9 @@
 //! that follows from it.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::conferences::apps::{self, AppsError};
@@ -77,10 +75,13 @@ fn at(path: &Path) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::File { path: path.clone(), error }
 }
 
-/// An unfinished file, gone with this value unless it was given its name before.
+/// An unfinished file, gone with this value unless it was given its name before. Whoever made it holds its lock, and
+/// only who holds its lock removes it.
 struct Unfinished {
     path: PathBuf,
     file: File,
+    /// Its name is another one now.
+    is_renamed: bool,
 }
 
 impl Unfinished {
@@ -88,25 +89,32 @@ impl Unfinished {
         let mut path = OsString::from(name);
         path.push(UNFINISHED);
         let path = PathBuf::from(path);
+        remove_stale(&path)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-        let file = options.open(&path).map_err(at(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Failure::Busy { path }),
-            Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
+        options.read(true).write(true).create_new(true).mode(FILE_MODE);
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Failure::Busy { path }),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        lock(&path, &file)?;
+        Ok(Self { path, file, is_renamed: false })
+    }
+
+    /// Refuses to go on where somebody has put another file in its place.
+    fn check_place(&self) -> Result<(), Failure> {
+        if is_at(&self.path, &self.file).map_err(at(&self.path))? {
+            return Ok(());
         }
-        // What a crash left is written anew, whatever rights it had.
-        file.set_len(0).map_err(at(&path))?;
-        file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(at(&path))?;
-        Ok(Self { path, file })
+        let error = io::Error::other("somebody put another file in its place meanwhile");
+        Err(at(&self.path)(error))
     }
 
     /// Makes it durable under `name`, which is replaced only if `force` says so.
-    fn publish(self, name: &Path, force: bool) -> Result<(), Failure> {
+    fn publish(mut self, name: &Path, force: bool) -> Result<(), Failure> {
         self.file.sync_all().map_err(at(&self.path))?;
         if force {
-            fs::rename(&self.path, name).map_err(at(name))?;
+            self.rename(name)?;
         } else {
             // A link, unlike a new name, replaces nothing that came to be meanwhile.
             match fs::hard_link(&self.path, name) {
@@ -115,19 +123,67 @@ impl Unfinished {
                     return Err(Failure::Exists { path: name.to_owned() });
                 }
                 // Not every file system has links.
-                Err(_) => fs::rename(&self.path, name).map_err(at(name))?,
+                Err(_) => self.rename(name)?,
             }
         }
         let folder =
             name.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         sync(folder)
     }
+
+    fn rename(&mut self, name: &Path) -> Result<(), Failure> {
+        fs::rename(&self.path, name).map_err(at(name))?;
+        self.is_renamed = true;
+        Ok(())
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // It is not there any more where it has got its name.
-        let _ = fs::remove_file(&self.path);
+        // Under the name it had, somebody else's may stand by now.
+        if !self.is_renamed && is_at(&self.path, &self.file).unwrap_or(false) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes what a crash left at `path`: a file of this user's own that nobody writes any more.
+fn remove_stale(path: &Path) -> Result<(), Failure> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(path)(error)),
+    };
+    if !found.is_file() || !data_dir::is_own(&found) {
+        let error = io::Error::other("this is there already, and no backup that this user began; remove it");
+        return Err(at(path)(error));
+    }
+    // One with two names was published by somebody who is about to take this one back, or broke off before.
+    let file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(path)(error)),
+    };
+    lock(path, &file)?;
+    fs::remove_file(path).map_err(at(path))
+}
+
+/// Takes the lock of the unfinished `file`, as long as that is what stands at `path`.
+fn lock(path: &Path, file: &File) -> Result<(), Failure> {
+    match file.try_lock() {
+        Ok(()) if is_at(path, file).map_err(at(path))? => Ok(()),
+        Ok(()) | Err(TryLockError::WouldBlock) => Err(Failure::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(at(path)(error)),
+    }
+}
+
+/// Whether `path` names `file` itself.
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let file = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (file.dev(), file.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -138,7 +194,7 @@ pub fn write_file(data_dir: &Path, to: &Path, force: bool) -> Result<BackupFacts
         return Err(Failure::Exists { path: to.to_owned() });
     }
     let unfinished = Unfinished::create(to)?;
-    let facts = copy_and_check(data_dir, &unfinished.path)?;
+    let facts = copy_and_check(data_dir, &unfinished)?;
     unfinished.publish(to, force)?;
     Ok(facts)
 }
@@ -146,15 +202,17 @@ pub fn write_file(data_dir: &Path, to: &Path, force: bool) -> Result<BackupFacts
 /// Writes a backup of `data_dir` into a pipe. Nothing comes before it was checked. Blocks.
 pub fn write_pipe(data_dir: &Path, pipe: &mut impl Write) -> Result<BackupFacts, Failure> {
     let mut unfinished = Unfinished::create(&data_dir.join(FOR_PIPE))?;
-    let facts = copy_and_check(data_dir, &unfinished.path)?;
+    let facts = copy_and_check(data_dir, &unfinished)?;
     let copied = io::copy(&mut unfinished.file, pipe).and_then(|_| pipe.flush());
     copied.map_err(at(Path::new("stdout")))?;
     Ok(facts)
 }
 
-fn copy_and_check(data_dir: &Path, to: &Path) -> Result<BackupFacts, Failure> {
-    store::back_up(data_dir, to)?;
-    Ok(store::inspect(to, to)?)
+fn copy_and_check(data_dir: &Path, to: &Unfinished) -> Result<BackupFacts, Failure> {
+    store::back_up(data_dir, &to.path)?;
+    let facts = store::inspect(&to.path, &to.path)?;
+    to.check_place()?;
+    Ok(facts)
 }
 
 /// What was restored.
@@ -178,7 +236,7 @@ pub async fn restore(
     now: Timestamp,
 ) -> Result<Restored, Failure> {
     // Held to the end: no gateway starts meanwhile.
-    let _locked = DataDir::open(data_dir)?;
+    let locked = DataDir::open(data_dir)?;
     let there = in_the_way(data_dir);
     if !there.is_empty() && !force {
         return Err(Failure::NotEmpty { path: data_dir.to_owned() });
@@ -188,7 +246,7 @@ pub async fn restore(
     DirBuilder::new().mode(FOLDER_MODE).create(&staging).map_err(at(&staging))?;
     let staged = stage(&staging, from, name).await;
     let restored = staged.and_then(|(facts, has_key)| {
-        give_to_owner(data_dir, &staging)?;
+        give_to_owner(&locked, &staging)?;
         let moved_aside = move_aside(data_dir, &there, now)?;
         take_place(data_dir, &staging, has_key)?;
         Ok(Restored { facts, has_key, moved_aside })
@@ -256,18 +314,23 @@ fn take_place(data_dir: &Path, staging: &Path, has_key: bool) -> Result<(), Fail
 
 /// Gives what was made here to whom the data directory belongs: an administrator may restore for the gateway's user, which
 /// could not open the files otherwise.
-fn give_to_owner(data_dir: &Path, staging: &Path) -> Result<(), Failure> {
-    let owner = fs::metadata(data_dir).map_err(at(data_dir))?;
-    let lock = data_dir.join(data_dir::LOCK_FILE);
-    for file in [store::store_file(staging), staging.join(APP_KEY_FILE), lock] {
-        match fs::metadata(&file) {
-            Ok(made) if made.uid() != owner.uid() => {
-                chown(&file, Some(owner.uid()), Some(owner.gid())).map_err(at(&file))?;
-            }
-            _ => {}
+fn give_to_owner(data_dir: &DataDir, staging: &Path) -> Result<(), Failure> {
+    let owner = fs::metadata(data_dir.path()).map_err(at(data_dir.path()))?;
+    let give = |path: &Path, file: &File| {
+        let made = file.metadata().map_err(at(path))?;
+        if made.uid() == owner.uid() {
+            return Ok(());
+        }
+        fchown(file, Some(owner.uid()), Some(owner.gid())).map_err(at(path))
+    };
+    for path in [store::store_file(staging), staging.join(APP_KEY_FILE)] {
+        match data_dir::open_itself(&path, OpenOptions::new().read(true)) {
+            Ok(file) => give(&path, &file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(&path)(error)),
         }
     }
-    Ok(())
+    give(&data_dir.path().join(data_dir::LOCK_FILE), &data_dir.lock()?)
 }
 
 fn discard(folder: &Path) -> Result<(), Failure> {
@@ -283,7 +346,55 @@ fn sync(folder: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
     use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        drop(EmbeddedStore::open(data.path()).unwrap());
+        let target = elsewhere.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        symlink(&target, data.path().join("backup-for-pipe.part")).unwrap();
+        let mut pipe = Vec::new();
+        let line = write_pipe(data.path(), &mut pipe).unwrap_err().to_string();
+        assert!(line.contains("remove it") && pipe.is_empty(), "{line}");
+        let to = data.path().join("backup.db");
+        symlink(&target, data.path().join("backup.db.part")).unwrap();
+        write_file(data.path(), &to, false).unwrap_err();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_not_taken_for_ones_own() {
+        let data = tempfile::tempdir().unwrap();
+        drop(EmbeddedStore::open(data.path()).unwrap());
+        let part = data.path().join("backup.db.part");
+        fs::write(&part, "half").unwrap();
+        if chown(&part, Some(12_345), None).is_ok() {
+            write_file(data.path(), &data.path().join("backup.db"), false).unwrap_err();
+            assert_eq!(fs::read_to_string(&part).unwrap(), "half");
+        }
+    }
+
+    #[test]
+    fn a_backup_that_is_published_meanwhile_stays_whole() {
+        let data = tempfile::tempdir().unwrap();
+        let name = data.path().join("backup.db");
+        let first = Unfinished::create(&name).unwrap();
+        fs::write(&first.path, "whole").unwrap();
+        // Somebody has opened the unfinished file, and comes to its lock only when it has its name.
+        let late = File::open(&first.path).unwrap();
+        let path = first.path.clone();
+        first.publish(&name, true).unwrap();
+        assert!(matches!(lock(&path, &late), Err(Failure::Busy { .. })));
+        let second = Unfinished::create(&name).unwrap();
+        assert!(matches!(Unfinished::create(&name), Err(Failure::Busy { .. })));
+        assert!(matches!(second.publish(&name, false), Err(Failure::Exists { .. })));
+        assert_eq!(fs::read_to_string(&name).unwrap(), "whole");
+        assert!(!path.exists());
+    }
 
     #[tokio::test]
     async fn an_administrator_restores_for_the_user_that_the_folder_belongs_to() {

@@ -1,10 +1,13 @@
 //! The data directory: made with narrow rights, used by one server at a time, home of the app key.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use crate::domain::AppId;
@@ -171,13 +174,9 @@ impl DataDir {
             .create(path)
             .map_err(|error| unwritable(path, error))?;
         let lock_path = path.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(SECRET_FILE_MODE)
-            .open(&lock_path)
-            .map_err(|error| unwritable(&lock_path, error))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(SECRET_FILE_MODE);
+        let lock = open_itself(&lock_path, &mut options).map_err(|error| unwritable(&lock_path, error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
@@ -211,6 +210,31 @@ impl DataDir {
             other => other,
         }
     }
+}
+
+/// Opens the file `path` itself: refuses a symbolic link, a pipe, a device, and a file that has other names. An
+/// administrator works in a folder where the gateway's user may have put any of these.
+pub fn open_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // Without NONBLOCK, a pipe would hold up the open itself.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.custom_flags(flags).open(path).map_err(|error| {
+        if Errno::from_io_error(&error) == Some(Errno::LOOP) { foreign("a symbolic link") } else { error }
+    })?;
+    let found = file.metadata()?;
+    match found.is_file() {
+        false => Err(foreign("no regular file")),
+        true if found.nlink() > 1 => Err(foreign("a file that has another name elsewhere")),
+        true => Ok(file),
+    }
+}
+
+fn foreign(what: &str) -> io::Error {
+    io::Error::other(format!("there is {what}, which tidegate did not make; remove it"))
+}
+
+/// Whether a file belongs to the user of this process.
+pub fn is_own(file: &Metadata) -> bool {
+    file.uid() == geteuid().as_raw()
 }
 
 /// Replaces the app key in the data directory `path`, whole or not at all. It is on disk when this returns.
@@ -298,7 +322,7 @@ fn file_in_the_way(path: &Path) -> Option<PathBuf> {
 
 /// A sentence about rights that are wider than they should be; `None` where all is well, or nothing is there yet.
 pub fn wide_rights(path: &Path) -> Option<String> {
-    let mode = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?.permissions().mode() & 0o777;
+    let mode = fs::metadata(path).ok().filter(Metadata::is_dir)?.permissions().mode() & 0o777;
     (mode & OTHERS_MAY_WRITE != 0).then(|| {
         format!(
             "others may write to the data directory {} (mode {mode:03o}), and could replace the store and the keys; \
@@ -385,6 +409,22 @@ mod tests {
         first.app_key(None).unwrap();
         read_app_key(data.path()).unwrap();
         drop(first);
+        DataDir::open(data.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_not_taken_through_a_link() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (target, lock) = (elsewhere.path().join("target"), data.path().join(LOCK_FILE));
+        std::os::unix::fs::symlink(&target, &lock).unwrap();
+        let line = DataDir::open(data.path()).unwrap_err().to_string();
+        assert!(line.contains("a symbolic link") && line.contains("remove it"), "{line}");
+        assert!(!target.exists());
+        fs::remove_file(&lock).unwrap();
+        fs::write(&target, "").unwrap();
+        fs::hard_link(&target, &lock).unwrap();
+        DataDir::open(data.path()).unwrap_err();
+        fs::remove_file(&target).unwrap();
         DataDir::open(data.path()).unwrap();
     }
 

@@ -98,6 +98,7 @@ pub fn back_up(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     }
     let reader = open(&from)?;
     version(&reader, &from)?;
+    let to = &without_links(to);
     let target = to.to_str().ok_or_else(|| BackupError::NotText { path: to.to_owned() })?;
     reader.execute("VACUUM INTO ?1", [target]).map_err(BackupError::engine(to))?;
     Ok(())
@@ -120,9 +121,22 @@ pub fn inspect(file: &Path, name: &Path) -> Result<BackupFacts, BackupError> {
     }
 }
 
+/// `file` with the folder that holds it spelled out. The engine can refuse links only on the whole way, and the folders
+/// are those that the operator named.
+fn without_links(file: &Path) -> PathBuf {
+    let folder =
+        file.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    folder.zip(file.file_name()).map_or_else(|| file.to_owned(), |(folder, name)| folder.join(name))
+}
+
+/// What this connection writes elsewhere is no link: an administrator works in a folder where the gateway's user may have
+/// put one.
 fn open(file: &Path) -> Result<Connection, BackupError> {
     let open = || {
-        let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        let reader = Connection::open_with_flags(file, flags)?;
         reader.busy_timeout(LOCK_WAIT)?;
         Ok(reader)
     };
