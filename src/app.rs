@@ -19,7 +19,7 @@ use crate::conferences::passwords::Passwords;
 use crate::conferences::quota::{AppLimits, LimitLookup};
 use crate::conferences::voip_sessions::VoipSessions;
 use crate::config::Config;
-use crate::control::admin::AdminDeps;
+use crate::control::admin::{AdminDeps, Changes};
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
 use crate::control::server::{self, Admit, Place, ServeOptions};
 use crate::control::urls::Endpoints;
@@ -193,11 +193,18 @@ impl App {
         for socket in listeners.rtmp.listeners {
             doors.spawn(listener::listen(socket, Arc::clone(&gateway), doors.clone()));
         }
-        let admin = AdminDeps { conferences: Arc::clone(&conferences), apps: Arc::clone(&apps), listening };
+        let changes = Changes::default();
+        let admin = AdminDeps {
+            conferences: Arc::clone(&conferences),
+            apps: Arc::clone(&apps),
+            webhooks: Arc::clone(&webhooks),
+            listening,
+            changes: changes.clone(),
+        };
         let control_socket = control_socket(data_dir.path()).map(|socket| {
             let router = control::admin::router(admin);
             let grace = Duration::from_millis(config.drain_ms);
-            doors.spawn(control::admin::serve(socket.listener, router, grace, draining.clone()));
+            doors.spawn(control::admin::serve(socket.listener, router, changes, grace, draining.clone()));
             socket.file
         });
         let flv = Arc::new(FlvDoor::new(

@@ -24,6 +24,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::Answer;
@@ -35,6 +36,7 @@ use crate::conferences::apps::{AppEntry, AppLimits, Apps};
 use crate::domain::conference::Actor;
 use crate::domain::{AppId, Command, Reason, Refusal};
 use crate::entropy;
+use crate::events::Webhooks;
 use crate::listen::Listening;
 
 /// Pause after an accept that failed, such as for lack of file descriptors: some may have come free by then.
@@ -50,8 +52,37 @@ pub struct AdminDeps {
     pub conferences: Arc<Conferences>,
     /// The apps.
     pub apps: Arc<Apps>,
+    /// Tells the apps' servers of events; nobody is told for an app that is gone.
+    pub webhooks: Arc<Webhooks>,
     /// Where the gateway listens.
     pub listening: Listening,
+    /// Carries out what changes something.
+    pub changes: Changes,
+}
+
+/// The changes under way. One goes on where the command that asked for it goes away: what the store was told, memory must
+/// follow. Clones share everything.
+#[derive(Clone, Default)]
+pub struct Changes {
+    tasks: TaskTracker,
+    given_up: CancellationToken,
+}
+
+impl Changes {
+    async fn carry_out(
+        &self,
+        change: impl Future<Output = Answer<Response>> + Send + 'static,
+    ) -> Answer<Response> {
+        let change = self.given_up.clone().run_until_cancelled_owned(change);
+        let carried_out = self.tasks.spawn(change).await.ok().flatten();
+        carried_out.unwrap_or_else(|| Err(Problem::internal()))
+    }
+
+    /// Returns when no change is under way any more.
+    pub(super) async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 type Admin = State<Arc<AdminDeps>>;
@@ -127,31 +158,51 @@ struct AddRequest {
 }
 
 async fn add(State(admin): Admin, Json(request): Json<AddRequest>) -> Answer<Response> {
-    let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
-    let entry = admin.apps.add(&request.app_id, secret.expose(), request.limits).await?;
-    tracing::info!(app = %entry.id, "an app was added");
-    let app_key = format!("{}.{}", entry.id, secret.expose());
-    Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
+            let entry = admin.apps.add(&request.app_id, secret.expose(), request.limits).await?;
+            tracing::info!(app = %entry.id, "an app was added");
+            let app_key = format!("{}.{}", entry.id, secret.expose());
+            Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+        })
+        .await
 }
 
 async fn rotate(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
-    let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
-    let entry = admin.apps.rotate(&app_id(&app)?, secret.expose()).await?;
-    tracing::info!(app = %entry.id, "an app has a second secret");
-    let app_key = format!("{}.{}", entry.id, secret.expose());
-    Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let secret = entropy::secret().map_err(|error| Reason::Overloaded.because(error.to_string()))?;
+            let entry = admin.apps.rotate(&app_id(&app)?, secret.expose()).await?;
+            tracing::info!(app = %entry.id, "an app has a second secret");
+            let app_key = format!("{}.{}", entry.id, secret.expose());
+            Ok(json(StatusCode::CREATED, &AppView { app_key: Some(app_key), ..AppView::new(&admin, entry) }))
+        })
+        .await
 }
 
 async fn finish(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
-    let entry = admin.apps.finish_rotation(&app_id(&app)?).await?;
-    tracing::info!(app = %entry.id, "the older secret of an app was ended");
-    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let entry = admin.apps.finish_rotation(&app_id(&app)?).await?;
+            tracing::info!(app = %entry.id, "the older secret of an app was ended");
+            Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+        })
+        .await
 }
 
 async fn cancel(State(admin): Admin, Path(app): Path<String>) -> Answer<Response> {
-    let entry = admin.apps.cancel_rotation(&app_id(&app)?).await?;
-    tracing::info!(app = %entry.id, "the newer secret of an app was ended");
-    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let entry = admin.apps.cancel_rotation(&app_id(&app)?).await?;
+            tracing::info!(app = %entry.id, "the newer secret of an app was ended");
+            Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+        })
+        .await
 }
 
 async fn limit(
@@ -159,9 +210,14 @@ async fn limit(
     Path(app): Path<String>,
     Json(limits): Json<AppLimits>,
 ) -> Answer<Response> {
-    let entry = admin.apps.set_limits(&app_id(&app)?, limits).await?;
-    tracing::info!(app = %entry.id, ?limits, "the limits of an app were set");
-    Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let entry = admin.apps.set_limits(&app_id(&app)?, limits).await?;
+            tracing::info!(app = %entry.id, ?limits, "the limits of an app were set");
+            Ok(json(StatusCode::OK, &AppView::new(&admin, entry)))
+        })
+        .await
 }
 
 #[derive(Deserialize)]
@@ -182,18 +238,25 @@ async fn remove(
     Path(app): Path<String>,
     Query(query): Query<RemoveQuery>,
 ) -> Answer<Response> {
-    let app_id = app_id(&app)?;
-    let removal = admin.apps.begin_removal(&app_id).await?;
-    let open = admin.conferences.list(&app_id, None, usize::MAX).len();
-    if open > 0 && !query.force {
-        let detail =
-            format!("{app_id} has {open} open conferences; wait for their end, or end them with --force");
-        return Err(Reason::InvalidRequest.because(detail).into());
-    }
-    let conferences_ended = end_all(&admin.conferences, &app_id).await?;
-    removal.finish().await?;
-    tracing::info!(app = %app_id, conferences_ended, "an app was removed");
-    Ok(json(StatusCode::OK, &RemoveAnswer { app_id, conferences_ended }))
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let app_id = app_id(&app)?;
+            let removal = admin.apps.begin_removal(&app_id).await?;
+            let open = admin.conferences.list(&app_id, None, usize::MAX).len();
+            if open > 0 && !query.force {
+                let detail = format!(
+                    "{app_id} has {open} open conferences; wait for their end, or end them with --force"
+                );
+                return Err(Reason::InvalidRequest.because(detail).into());
+            }
+            let conferences_ended = end_all(&admin.conferences, &app_id).await?;
+            admin.webhooks.put_targets(&app_id, Vec::new()).await?;
+            removal.finish().await?;
+            tracing::info!(app = %app_id, conferences_ended, "an app was removed");
+            Ok(json(StatusCode::OK, &RemoveAnswer { app_id, conferences_ended }))
+        })
+        .await
 }
 
 /// Ends the conferences of `app` as its own backend would, and tells how many.
@@ -230,9 +293,15 @@ async fn no_such_route() -> Problem {
         .into()
 }
 
-/// Serves `router` on the control socket until `stop`, then lets requests finish for `grace`. No task is left when this
-/// returns.
-pub async fn serve(listener: UnixListener, router: Router, grace: Duration, stop: CancellationToken) {
+/// Serves `router` on the control socket until `stop`, then lets requests and their `changes` finish for `grace`. No task
+/// is left when this returns.
+pub async fn serve(
+    listener: UnixListener,
+    router: Router,
+    changes: Changes,
+    grace: Duration,
+    stop: CancellationToken,
+) {
     let listener = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -258,8 +327,14 @@ pub async fn serve(listener: UnixListener, router: Router, grace: Duration, stop
         }
     }
     drop(listener);
-    let _ = timeout(grace, async { while connections.join_next().await.is_some() {} }).await;
+    let finish = async {
+        while connections.join_next().await.is_some() {}
+        changes.settled().await;
+    };
+    let _ = timeout(grace, finish).await;
     connections.shutdown().await;
+    changes.given_up.cancel();
+    changes.settled().await;
 }
 
 async fn connection(stream: UnixStream, router: Router, stop: CancellationToken) {

@@ -1,5 +1,6 @@
 //! The API as a client sees it, over the real conferences and the memory store.
 
+mod admin;
 mod answers;
 mod credentials;
 mod document;
