@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 pub use command::{Actor, Admission, Command, Join, Subject};
@@ -196,10 +196,11 @@ pub struct Member {
 }
 
 /// What becomes of a stream's pictures. Those that are on have a video place, the others have none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Pictures {
     /// They pass.
+    #[default]
     On,
     /// The stream was declared without. Should they come all the same, they take a place if there is one.
     Unannounced,
@@ -207,6 +208,21 @@ pub enum Pictures {
     Refused,
     /// The owner turned them off: they are held back until it turns them on.
     Off,
+}
+
+/// What becomes of the pictures of a stream in a snapshot of any release.
+fn pictures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pictures, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Kept {
+        Pictures(Pictures),
+        VideoOff(bool),
+    }
+    Ok(match Kept::deserialize(deserializer)? {
+        Kept::Pictures(pictures) => pictures,
+        Kept::VideoOff(true) => Pictures::Unannounced,
+        Kept::VideoOff(false) => Pictures::On,
+    })
 }
 
 /// A declared stream.
@@ -221,7 +237,8 @@ pub struct Stream {
     pub owner: MemberId,
     /// Camera or desktop.
     pub kind: StreamKind,
-    /// What becomes of its pictures.
+    /// What becomes of its pictures. Earlier snapshots tell only whether it was declared without.
+    #[serde(default, alias = "videoOff", deserialize_with = "pictures")]
     pub pictures: Pictures,
     /// Declared without sound, or its owner turned it off: sound is held back.
     pub audio_off: bool,

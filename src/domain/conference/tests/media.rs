@@ -76,6 +76,30 @@ fn a_mute_of_a_guest_holds_for_its_ticket_and_of_the_absent_for_their_join() {
 }
 
 #[test]
+fn a_snapshot_that_tells_only_of_pictures_declared_off_is_read() {
+    let mut room = Room::new();
+    room.join("a", Role::Talker);
+    let camera = room.declare("a", "cam", StreamKind::Camera, false).unwrap();
+    let now = serde_json::to_value(&room.conference).unwrap();
+    for (kept, means) in
+        [(Some(json!(false)), Pictures::On), (Some(json!(true)), Pictures::Unannounced), (None, Pictures::On)]
+    {
+        let mut earlier = now.clone();
+        let stream = earlier["streams"][camera.as_str()].as_object_mut().unwrap();
+        stream.remove("pictures").unwrap();
+        stream.extend(kept.map(|kept| ("videoOff".to_owned(), kept)));
+        let read: Conference = serde_json::from_value(earlier).unwrap();
+        assert_eq!(read.streams[&camera].pictures, means);
+    }
+    for kept in [Pictures::Refused, Pictures::Off] {
+        let mut state = room.conference.clone();
+        state.streams.get_mut(&camera).unwrap().pictures = kept;
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<Conference>(&text).unwrap(), state);
+    }
+}
+
+#[test]
 fn only_admins_and_the_app_mute_and_lift() {
     let mut room = Room::new();
     room.join("boss", Role::Admin);
