@@ -362,10 +362,11 @@ impl Conference {
                 }
             }
             Event::MemberMuted { user, guest_ticket, muted } => {
-                self.standings.mute(user, guest_ticket.as_ref(), *muted, recorded.seq);
                 if let Some(member) = self.users.get(user).and_then(|id| self.members.get_mut(id)) {
                     member.muted = *muted;
                 }
+                let with_ticket = guest_ticket.as_ref().map(|ticket| (ticket, self.muted_with(ticket)));
+                self.standings.mute(user, *muted, with_ticket, recorded.seq);
             }
             Event::MessageSent { .. } => {}
             Event::MemberChanged { .. } | Event::ConferenceChanged { .. } => self.replay_change(recorded),

@@ -75,9 +75,16 @@ impl Standings {
         }
     }
 
-    pub(super) fn mute(&mut self, user: &UserName, guest_ticket: Option<&TicketId>, muted: Muted, seq: Seq) {
+    /// `with_ticket` is the ticket that `user` came with as a guest, and what is held back of all who came with it.
+    pub(super) fn mute(
+        &mut self,
+        user: &UserName,
+        muted: Muted,
+        with_ticket: Option<(&TicketId, Muted)>,
+        seq: Seq,
+    ) {
         entry(&mut self.users, user, seq).muted = muted;
-        if let Some(ticket) = guest_ticket {
+        if let Some((ticket, muted)) = with_ticket {
             entry(&mut self.guest_tickets, ticket, seq).muted = muted;
         }
     }
@@ -120,6 +127,15 @@ fn gone(user: &UserName) -> Refusal {
 }
 
 impl Conference {
+    /// What is held back of any guest inside who came with `ticket`: lifted for one, it still holds for another.
+    pub(super) fn muted_with(&self, ticket: &TicketId) -> Muted {
+        let guests = self.members.values().filter(|member| member.guest_ticket.as_ref() == Some(ticket));
+        guests.fold(Muted::default(), |all, guest| Muted {
+            audio: all.audio || guest.muted.audio,
+            video: all.video || guest.muted.video,
+        })
+    }
+
     /// What a genuine ticket of this conference is still worth when `shown_by` shows it.
     pub fn admit_ticket(
         &self,

@@ -76,6 +76,21 @@ fn a_mute_of_a_guest_holds_for_its_ticket_and_of_the_absent_for_their_join() {
 }
 
 #[test]
+fn what_is_lifted_for_one_guest_holds_for_another_with_the_same_ticket() {
+    let mut room = Room::new();
+    let ticket = room.ticket(None, Role::Talker);
+    room.show(&ticket).unwrap();
+    room.show(&ticket).unwrap();
+    mute(&mut room, "guest-1", SOUND);
+    mute(&mut room, "guest-2", PICTURES);
+    mute(&mut room, "guest-2", NEITHER);
+    let leave = Command::Leave { subject: Subject::User(user("guest-1")), reason: ExitReason::Normal };
+    room.run(&leave).unwrap();
+    let again = room.show(&ticket).unwrap();
+    assert_eq!(room.conference.members[&again].muted, Muted { audio: true, video: false });
+}
+
+#[test]
 fn a_snapshot_that_tells_only_of_pictures_declared_off_is_read() {
     let mut room = Room::new();
     room.join("a", Role::Talker);
