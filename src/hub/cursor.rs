@@ -89,7 +89,8 @@ impl Cursor {
                 portion.bytes += frame.packet().payload.len();
                 out.push(Outgoing { frame: Arc::clone(frame), timestamp_ms });
             }
-            self.sent.remember_all(&headers);
+            // What was held back here is still owed when it passes again.
+            self.sent.remember_passing(&headers, open);
         }
         let (mut packets, mut bytes) = (0, 0);
         for slot in ring.from(self.next) {

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::domain::conference::MediaGate;
 use crate::media::PacketClass;
 
 use super::frame::Frame;
+use super::gate::passes;
 use super::settings::HubSettings;
 
 /// What a packet costs beside its payload: the frame, its place in the ring, and its images' headers. Counted so
@@ -37,9 +39,10 @@ impl Headers {
         }
     }
 
-    /// Takes note of all of `headers`.
-    pub(super) fn remember_all(&mut self, headers: &Self) {
-        for frame in [&headers.metadata, &headers.video, &headers.audio].into_iter().flatten() {
+    /// Takes note of those of `headers` that `gate` lets pass.
+    pub(super) fn remember_passing(&mut self, headers: &Self, gate: MediaGate) {
+        let all = [&headers.metadata, &headers.video, &headers.audio].into_iter().flatten();
+        for frame in all.filter(|frame| passes(gate, frame.packet().kind)) {
             self.remember(frame);
         }
     }

@@ -44,6 +44,22 @@ fn pictures_that_are_held_back_come_again_at_a_keyframe_with_their_header() {
 }
 
 #[test]
+fn a_header_that_was_held_back_is_not_taken_for_sent() {
+    let stage = Stage::new(small());
+    let mut source = stage.publisher(0);
+    source.headers(1, 0);
+    source.gop(0, 1000);
+    let mut viewer = stage.viewer(Live);
+    stage.gate(NO_PICTURES);
+    assert!(viewer.drain().iter().all(|outgoing| outgoing.frame.packet().kind != PacketKind::Video));
+    stage.gate(MediaGate::OPEN);
+    source.video(keyframe(100), 1040);
+    // It is so far behind that it goes on at a later keyframe, and the header lies before that.
+    source.gop(4000, 4080);
+    assert_eq!(payloads(&viewer.drain()), [video_header(1), keyframe(100), interframe(50)]);
+}
+
+#[test]
 fn sound_that_is_held_back_comes_again_behind_its_header() {
     let stage = Stage::new(HubSettings::default());
     let mut viewer = stage.viewer(Live);
