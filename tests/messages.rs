@@ -105,5 +105,16 @@ async fn a_member_says_five_things_a_second_and_the_app_as_many_as_it_likes() {
     for number in 0..10 {
         app_says(&conference, json!({ "body": number })).await.expect("the app is not limited");
     }
+
+    // Nor does it help to leave and come again.
+    let mut refused = 0;
+    for _ in 0..8 {
+        let clara = conference.member("clara", 3).await;
+        for number in 0..5 {
+            refused += u32::from(say(&clara, json!({ "body": number })).await.is_err());
+        }
+        clara.exit().await.expect("left");
+    }
+    assert!(refused > 0, "forty in a row are too many");
     gateway.stop().await;
 }

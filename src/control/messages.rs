@@ -17,13 +17,16 @@ use super::members::ForUser;
 use super::place::InConference;
 use super::rate::{Limiter, Rate};
 use super::{Answer, Control, path};
-use crate::domain::{Command, MemberId, Reason, UserName};
+use crate::domain::{Command, ConferenceId, MemberId, Reason, UserName};
 use crate::events::schema;
 
 /// Messages a second of one member (contract, section Control API), and as many at once.
 const MESSAGES_PER_SECOND: u32 = 5;
 
-pub(super) fn limiter() -> Limiter<MemberId> {
+/// Whose budget it is: a user keeps it when it leaves and joins again.
+pub(super) type Sender = (ConferenceId, UserName);
+
+pub(super) fn limiter() -> Limiter<Sender> {
     Limiter::new(Rate::per_second(MESSAGES_PER_SECOND, 1))
 }
 
@@ -82,7 +85,7 @@ async fn send(
     };
     if let Some(subject) = &from {
         let member = conference.subject(subject)?;
-        control.messages.take(&member.id).map_err(|wait| {
+        control.messages.take(&(id.clone(), member.user.clone())).map_err(|wait| {
             Reason::RateLimited
                 .because(format!("a member sends at most {MESSAGES_PER_SECOND} messages a second"))
                 .after(wait)

@@ -151,7 +151,7 @@ pub struct ControlDeps {
 pub struct Control {
     deps: Arc<ControlDeps>,
     /// How often a member may send messages.
-    messages: Arc<Limiter<MemberId>>,
+    messages: Arc<Limiter<messages::Sender>>,
 }
 
 impl std::ops::Deref for Control {
