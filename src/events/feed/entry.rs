@@ -259,6 +259,13 @@ impl Entry {
         };
         let mut value = head(conference, self.seq, prev, self.at, word);
         value.extend(body.unwrap_or_else(|| self.body.clone()));
+        if let Kind::Message { from, .. } = &self.kind
+            && !is_app
+            && !from.as_ref().is_some_and(|from| who.is(from))
+        {
+            // Who else was told is for the one who said it.
+            value.remove("to");
+        }
         Some(Frame { seq: self.seq, value, is_last, is_own_role })
     }
 }
