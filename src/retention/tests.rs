@@ -26,7 +26,8 @@ fn hours(count: u64) -> Timestamp {
 struct Reader(Mutex<BTreeMap<ConferenceId, Seq>>);
 
 impl LogReader for Reader {
-    fn unread_from(&self, conference: &ConferenceId, _: Option<&AppId>) -> Option<Seq> {
+    fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
+        assert!(app.is_some(), "the log of {conference} names its app");
         self.0.lock().get(conference).copied()
     }
 }

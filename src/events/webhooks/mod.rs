@@ -392,7 +392,9 @@ impl Webhooks {
         let concerned = runs.iter().filter(|run| app.is_none_or(|app| run.keeper.app == *app));
         let unread = |run: &Arc<Run>| {
             let lanes = run.lanes.lock();
-            let is_behind = lanes.read < head && !lanes.is_stuck_since(now, give_up_ms);
+            let is_stuck = lanes.is_stuck_since(now, give_up_ms);
+            run.stuck(is_stuck);
+            let is_behind = lanes.read < head && !is_stuck;
             let unread = if is_behind { Some(Seq(1)) } else { lanes.unread_from(conference) };
             drop(lanes);
             let letters = run.letters.lock().unread_from(conference, letters_kept_since(now));

@@ -47,6 +47,8 @@ pub(super) struct Run {
     /// Its task has ended.
     pub(super) ended: CancellationToken,
     in_trouble: AtomicBool,
+    /// It is so far behind that it no longer holds back what it has not read.
+    is_stuck: AtomicBool,
     /// Whether it was told something since its position was kept.
     told: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Run {
             gone: CancellationToken::new(),
             ended: CancellationToken::new(),
             in_trouble: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             told: AtomicBool::new(false),
         })
     }
@@ -80,6 +83,17 @@ impl Run {
         if !self.in_trouble.swap(true, Ordering::Relaxed) {
             let (app, target, host) = (&self.keeper.app, &self.keeper.target, self.target().host());
             tracing::warn!(%app, %target, host, error, "a webhook target does not take its messages");
+        }
+    }
+
+    /// Logs when the log is no longer kept for what the target has not read.
+    pub(super) fn stuck(&self, is_stuck: bool) {
+        if self.is_stuck.swap(is_stuck, Ordering::Relaxed) < is_stuck {
+            let (app, target, host) = (&self.keeper.app, &self.keeper.target, self.target().host());
+            tracing::warn!(
+                %app, %target, host,
+                "a webhook target is so far behind that events may go before it is told; free it or take it off the list"
+            );
         }
     }
 
