@@ -88,7 +88,8 @@ impl Run {
 
     /// Logs when the log is no longer kept for what the target has not read.
     pub(super) fn stuck(&self, is_stuck: bool) {
-        if self.is_stuck.swap(is_stuck, Ordering::Relaxed) < is_stuck {
+        let was_stuck = self.is_stuck.swap(is_stuck, Ordering::Relaxed);
+        if is_stuck && !was_stuck {
             let (app, target, host) = (&self.keeper.app, &self.keeper.target, self.target().host());
             tracing::warn!(
                 %app, %target, host,
