@@ -247,3 +247,21 @@ async fn a_stop_tells_websocket_viewers_and_ends_bodies() {
     assert!(body.read_to_end().await);
     stopped.await.expect("the gateway stops");
 }
+
+#[tokio::test]
+async fn only_pages_of_the_set_origins_may_read_a_stream() {
+    let stage = Stage::new(Setup::new().env("TIDEGATE_CORS_ORIGINS", "https://app.example")).await;
+    let _feed = Peer::publish(&stage.published.url).await.expect("publish").feed(flv::clip());
+    let url = stage.urls().await.flv;
+    for (origin, allowed) in
+        [("https://app.example", Some("https://app.example")), ("https://evil.example", None)]
+    {
+        let request = reqwest::Client::new().get(&url).header("origin", origin).send();
+        let response = within(EVENT, "an answer", request).await.expect("the gateway answers");
+        assert_eq!(response.status(), 200);
+        let told =
+            response.headers().get("access-control-allow-origin").map(|value| value.to_str().expect("text"));
+        assert_eq!(told, allowed, "{origin}");
+    }
+    stage.gateway.stop().await;
+}

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, FromRequestParts, Path, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
@@ -192,7 +192,6 @@ async fn over_http(mut viewer: FlvViewer, cutter: Cutter, place: impl Send + 'st
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("video/x-flv")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
         NO_BUFFERING,
     ];
     Ok((headers, Body::from_stream(rest)).into_response())
@@ -203,11 +202,7 @@ async fn over_http(mut viewer: FlvViewer, cutter: Cutter, place: impl Send + 'st
 #[error("the right to this stream has ended")]
 struct Ended;
 
-fn refusal(end: FlvEnd) -> Problem {
-    refusal_of(end).into()
-}
-
-fn refusal_of(end: FlvEnd) -> Refusal {
+fn refusal(end: FlvEnd) -> Refusal {
     match end {
         FlvEnd::Over(refusal) | FlvEnd::Cut(CloseReason::Revoked(refusal)) => refusal,
         FlvEnd::Cut(reason) => Reason::UrlInvalid.because(reason.to_string()),
