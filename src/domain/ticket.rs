@@ -4,6 +4,8 @@
 //! All are HS256 and nothing else. Each verifier has a key of its own and demands its own `typ` claim, so that no token
 //! passes for another. Expiry is checked here, against the caller's `now`.
 
+use std::sync::LazyLock;
+
 use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::de::DeserializeOwned;
@@ -133,35 +135,51 @@ pub fn claimed_kind(token: &str) -> Option<ClaimedKind> {
     }
 }
 
-fn sign<T: Serialize>(key: &[u8], claims: &T) -> Option<String> {
-    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key)).ok()
+/// Signs and verifies by HS256 and nothing else.
+#[derive(Clone)]
+struct Hs256 {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
 }
 
-fn verify<T: DeserializeOwned>(key: &[u8], token: &str) -> Option<T> {
-    if token.len() > TOKEN_CHARS_MAX {
-        return None;
-    }
+/// Time is judged by the caller's clock, and what must be there by the claims' own types.
+static SIGNATURE_ALONE: LazyLock<Validation> = LazyLock::new(|| {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
-    decode(token, &DecodingKey::from_secret(key), &validation).ok().map(|data| data.claims)
+    validation
+});
+
+impl Hs256 {
+    fn new(key: &[u8]) -> Self {
+        Self { encoding: EncodingKey::from_secret(key), decoding: DecodingKey::from_secret(key) }
+    }
+
+    fn sign<T: Serialize>(&self, claims: &T) -> Option<String> {
+        encode(&Header::new(Algorithm::HS256), claims, &self.encoding).ok()
+    }
+
+    fn verify<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
+        if token.len() > TOKEN_CHARS_MAX {
+            return None;
+        }
+        decode(token, &self.decoding, &SIGNATURE_ALONE).ok().map(|data| data.claims)
+    }
 }
 
 /// Mints the user token that an app's backend could mint itself. `None` never happens for valid claims.
 pub fn mint_user_token(secret: &str, claims: &UserClaims, expires_at: Timestamp) -> Option<String> {
     let can = if claims.can_create { vec!["create".to_owned()] } else { Vec::new() };
     let (iss, sub) = (claims.app.clone(), claims.user.clone());
-    sign(
-        secret.as_bytes(),
-        &UserJwt { iss, sub, exp: expires_at.as_secs(), can, typ: Some("user".to_owned()) },
-    )
+    let jwt = UserJwt { iss, sub, exp: expires_at.as_secs(), can, typ: Some("user".to_owned()) };
+    Hs256::new(secret.as_bytes()).sign(&jwt)
 }
 
 /// Verifies a user token against one of the app's secrets (its text).
 pub fn verify_user_token(secret: &str, token: &str, now: Timestamp) -> Result<UserClaims, Refusal> {
     let unauthenticated = |detail: &'static str| Reason::Unauthenticated.because(detail);
-    let jwt: UserJwt = verify(secret.as_bytes(), token).ok_or_else(|| {
+    let jwt: UserJwt = Hs256::new(secret.as_bytes()).verify(token).ok_or_else(|| {
         unauthenticated("the user token is not a valid HS256 JWT of this app with iss, sub and exp")
     })?;
     if jwt.typ.is_some_and(|typ| typ != "user") {
@@ -180,8 +198,8 @@ pub fn verify_user_token(secret: &str, token: &str, now: Timestamp) -> Result<Us
 /// The gateway's own keys, one per purpose, all derived from one master key.
 #[derive(Clone)]
 pub struct TokenKeys {
-    ticket: [u8; 32],
-    member: [u8; 32],
+    ticket: Hs256,
+    member: Hs256,
     /// For the tokens in media URLs.
     pub media: MediaKey,
     /// For secrets that the store keeps.
@@ -201,8 +219,8 @@ impl TokenKeys {
             bytes
         };
         Self {
-            ticket: key("tidegate ticket v1"),
-            member: key("tidegate member token v1"),
+            ticket: Hs256::new(&key("tidegate ticket v1")),
+            member: Hs256::new(&key("tidegate member token v1")),
             media: MediaKey::new(key("tidegate media url v1")),
             sealing: SealingKey::new(key("tidegate sealed secrets v1")),
             marks: MarkKey::new(key("tidegate idempotency v1")),
@@ -212,25 +230,22 @@ impl TokenKeys {
     /// The text of a ticket. `None` never happens for valid claims.
     pub fn mint_ticket(&self, claims: &TicketClaims) -> Option<String> {
         let claims = claims.clone();
-        sign(
-            &self.ticket,
-            &TicketJwt {
-                typ: "ticket".to_owned(),
-                iss: claims.app,
-                jti: claims.id,
-                confr: claims.conference,
-                sub: claims.user,
-                role: claims.role,
-                seq: claims.seq,
-                exp: claims.expires_at.as_secs(),
-            },
-        )
+        self.ticket.sign(&TicketJwt {
+            typ: "ticket".to_owned(),
+            iss: claims.app,
+            jti: claims.id,
+            confr: claims.conference,
+            sub: claims.user,
+            role: claims.role,
+            seq: claims.seq,
+            exp: claims.expires_at.as_secs(),
+        })
     }
 
     /// What a ticket says, if it is ours and in time. Whether it still opens is the conference's to say.
     pub fn verify_ticket(&self, token: &str, now: Timestamp) -> Result<TicketClaims, Refusal> {
         let jwt: TicketJwt =
-            verify(&self.ticket, token).filter(|jwt: &TicketJwt| jwt.typ == "ticket").ok_or_else(|| {
+            self.ticket.verify(token).filter(|jwt: &TicketJwt| jwt.typ == "ticket").ok_or_else(|| {
                 Reason::TicketInvalid.because("the ticket was not issued by this gateway, or was changed")
             })?;
         if now.as_secs() >= jwt.exp {
@@ -250,23 +265,20 @@ impl TokenKeys {
     /// The text of a member token. `None` never happens for valid claims.
     pub fn mint_member_token(&self, claims: &MemberClaims) -> Option<String> {
         let claims = claims.clone();
-        sign(
-            &self.member,
-            &MemberJwt {
-                typ: "member".to_owned(),
-                iss: claims.app,
-                confr: claims.conference,
-                sub: claims.member,
-                epoch: claims.epoch,
-                exp: claims.expires_at.as_secs(),
-            },
-        )
+        self.member.sign(&MemberJwt {
+            typ: "member".to_owned(),
+            iss: claims.app,
+            confr: claims.conference,
+            sub: claims.member,
+            epoch: claims.epoch,
+            exp: claims.expires_at.as_secs(),
+        })
     }
 
     /// What a member token says, if it is ours and in time. Whether the member is still inside is the conference's to say.
     pub fn verify_member_token(&self, token: &str, now: Timestamp) -> Result<MemberClaims, Refusal> {
         let jwt: MemberJwt =
-            verify(&self.member, token).filter(|jwt: &MemberJwt| jwt.typ == "member").ok_or_else(|| {
+            self.member.verify(token).filter(|jwt: &MemberJwt| jwt.typ == "member").ok_or_else(|| {
                 Reason::Unauthenticated.because("the member token was not issued by this gateway")
             })?;
         if now.as_secs() >= jwt.exp {
@@ -352,11 +364,11 @@ mod tests {
         let keys = TokenKeys::derive(&[1; 32]);
         let mut header = Header::new(Algorithm::HS256);
         let claims = serde_json::json!({"typ": "member", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
-        let forged = encode(&header, &claims, &EncodingKey::from_secret(&keys.ticket)).unwrap();
+        let forged = encode(&header, &claims, &keys.ticket.encoding).unwrap();
         assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
         header.alg = Algorithm::HS512;
         let claims = serde_json::json!({"typ": "ticket", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
-        let forged = encode(&header, &claims, &EncodingKey::from_secret(&keys.ticket)).unwrap();
+        let forged = encode(&header, &claims, &keys.ticket.encoding).unwrap();
         assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
     }
 
