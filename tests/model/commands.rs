@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ledger::Look;
 use crate::support::MediaUrl;
 use crate::support::api::text;
-use crate::world::{KnownMember, KnownStream, Random, Venue, World, remember};
+use crate::world::{KnownMember, KnownStream, ROOMS, Random, Venue, World, remember};
 
 /// Users of one conference: few, so that they meet themselves again.
 const USERS: usize = 10;
@@ -44,6 +44,11 @@ pub struct Row {
 const FULL: &[&str] = &["member_gone", "wrong_password", "talkers_full", "members_full"];
 const OWN: &[&str] = &["member_gone"];
 const RUN: &[&str] = &["member_gone", "not_allowed", "talkers_full"];
+/// Makes a room where there is none, so it may also not be allowed to.
+const ROOM: &[&str] = &["member_gone", "wrong_password", "talkers_full", "members_full", "not_allowed"];
+/// The row that makes a conference, and the one that may.
+pub const CREATE: &str = "create";
+pub const JOIN_ROOM: &str = "join room";
 
 #[rustfmt::skip]
 pub const COMMANDS: &[Row] = &[
@@ -51,18 +56,22 @@ pub const COMMANDS: &[Row] = &[
     Row { name: "join by ticket",   weight: 14, call: join_by_ticket,   told: learn_member,  refusals: FULL },
     Row { name: "join by password", weight: 8,  call: join_by_password, told: learn_member,  refusals: FULL },
     Row { name: "join by the app",  weight: 8,  call: join_by_app,      told: learn_member,  refusals: FULL },
+    Row { name: JOIN_ROOM,          weight: 8,  call: join_room,        told: learn_room,    refusals: ROOM },
     Row { name: "leave",            weight: 6,  call: leave,            told: all,           refusals: OWN },
     Row { name: "leave by the app", weight: 3,  call: leave_by_app,     told: all,           refusals: &["member_gone", "not_found"] },
     Row { name: "kick",             weight: 4,  call: kick,             told: kicked,        refusals: RUN },
     Row { name: "roles",            weight: 8,  call: roles,            told: roles_changed, refusals: RUN },
+    Row { name: "mute",             weight: 6,  call: mute,             told: muted,         refusals: &["member_gone", "not_allowed"] },
+    Row { name: "message",          weight: 6,  call: message,          told: said,          refusals: &["member_gone", "not_found", "rate_limited"] },
     Row { name: "pubStream",        weight: 9,  call: publish,          told: learn_stream,  refusals: &["member_gone", "not_allowed", "stream_not_found", "videos_full", "desktops_full"] },
     Row { name: "subStream",        weight: 4,  call: subscribe,        told: all,           refusals: &["member_gone", "stream_not_found"] },
     Row { name: "delete stream",    weight: 4,  call: unpublish,        told: all,           refusals: &["member_gone", "not_allowed", "stream_not_found"] },
+    Row { name: "PATCH stream",     weight: 6,  call: turn,             told: all,           refusals: &["member_gone", "stream_not_found", "videos_full"] },
     Row { name: "PATCH member",     weight: 6,  call: profile,          told: all,           refusals: OWN },
     Row { name: "PATCH conference", weight: 4,  call: configure,        told: learn_settings, refusals: RUN },
     Row { name: "heartbeat",        weight: 2,  call: heartbeat,        told: all,           refusals: OWN },
     Row { name: "look",             weight: 5,  call: look,             told: looked,        refusals: OWN },
-    Row { name: "create",           weight: 1,  call: create,           told: learn_conference, refusals: &[] },
+    Row { name: CREATE,             weight: 1,  call: create,           told: learn_conference, refusals: &[] },
     Row { name: "end",              weight: 1,  call: end,              told: all,           refusals: &[] },
 ];
 
@@ -178,6 +187,38 @@ fn join_by_app(scene: &Scene, random: &mut Random) -> Option<Call> {
     Some(join(scene, Some(scene.app_key().to_owned()), json!({ "user": user(random) })))
 }
 
+/// A room has one of few names, so that most meet in one, and some come when it has just ended.
+fn join_room(scene: &Scene, random: &mut Random) -> Option<Call> {
+    let n = scene.world.number();
+    let room = format!("room{}", random.below(ROOMS));
+    let limits = scene.world.limits(random);
+    let mut config = json!({ "ext": { "n": n }, "confrType": random.one_of([10, 12]) });
+    config.as_object_mut().expect("an object").extend(limits.as_object().expect("an object").clone());
+    let mut request = json!({ "config": config });
+    let user = user(random);
+    let bearer = if random.one_in(4) {
+        request["user"] = user.into();
+        scene.app_key().to_owned()
+    } else {
+        scene.world.app.user_token(&user, random.one_in(2))
+    };
+    let call = call(Method::POST, format!("/v1/rooms/{room}/members"), &bearer).body(request);
+    Some(call.asks(format!("room:{room}")).asks(format!("joined:{n}")))
+}
+
+/// Which conference it was is known by the answer alone, so that is where the promise belongs.
+fn learn_room(scene: &Scene, call: &Call, answer: &Value, random: &mut Random) -> Vec<String> {
+    let Some(venue) = scene.world.open(&answer["confr"], false) else { return Vec::new() };
+    let is_creator = answer["isCreator"].as_bool().expect("whether it made the room");
+    assert!(!is_creator || answer["member"]["role"] == 7, "whoever makes a room is its ADMIN: {answer}");
+    let there = Scene { world: Arc::clone(&scene.world), venue };
+    let mut promised = learn_member(&there, call, answer, random);
+    promised.retain(|effect| effect.starts_with("joined:"));
+    promised.extend(is_creator.then(|| "creator".to_owned()));
+    there.venue.ledger.lock().promise(&promised);
+    call.effects.iter().filter(|effect| effect.starts_with("room:")).cloned().collect()
+}
+
 fn learn_member(scene: &Scene, call: &Call, answer: &Value, random: &mut Random) -> Vec<String> {
     let member = KnownMember {
         id: text(answer, "/member/id"),
@@ -232,6 +273,49 @@ fn roles_changed(_: &Scene, call: &Call, answer: &Value, _: &mut Random) -> Vec<
     listed(&answer["changed"]).map(|name| format!("role:{name}:{role}")).collect()
 }
 
+/// One of sound and pictures at a time, so that what the feed tells is one effect.
+fn mute(scene: &Scene, random: &mut Random) -> Option<Call> {
+    let names = Scene::names(random);
+    let what = random.one_of(["audio", "video"]);
+    let on = random.one_in(2);
+    let mut request = json!({ "memberNames": names });
+    request[what] = on.into();
+    let call = call(Method::POST, scene.venue.path("/mute"), &scene.runner(random)).body(request);
+    Some(names.iter().fold(call, |call, name| call.asks(format!("muted:{name}:{what}:{on}"))))
+}
+
+fn muted(_: &Scene, call: &Call, answer: &Value, _: &mut Random) -> Vec<String> {
+    let inside: Vec<_> = listed(&answer["muted"]).map(|name| format!("muted:{name}:")).collect();
+    let of = |effect: &&String| inside.iter().any(|name| effect.starts_with(name.as_str()));
+    call.effects.iter().filter(of).cloned().collect()
+}
+
+/// To everybody or to some, by a member, by the app, or by the app for a user.
+fn message(scene: &Scene, random: &mut Random) -> Option<Call> {
+    let n = scene.world.number();
+    let mut request = json!({ "body": { "n": n } });
+    if random.one_in(2) {
+        let to: Option<Vec<_>> = (0..=random.below(2)).map(|_| Some(scene.member(random)?.id)).collect();
+        request["to"] = to?.into();
+    }
+    let bearer = match random.below(4) {
+        0 => scene.app_key().to_owned(),
+        1 => {
+            request["user"] = user(random).into();
+            scene.app_key().to_owned()
+        }
+        _ => scene.member(random)?.token,
+    };
+    let call = call(Method::POST, scene.venue.path("/messages"), &bearer).body(request);
+    Some(call.asks(format!("message:{n}")))
+}
+
+fn said(scene: &Scene, call: &Call, answer: &Value, _: &mut Random) -> Vec<String> {
+    let seq = answer["seq"].as_u64().expect("a number");
+    scene.venue.ledger.lock().place(&call.effects[0], seq);
+    call.effects.clone()
+}
+
 fn publish(scene: &Scene, random: &mut Random) -> Option<Call> {
     let member = scene.member(random)?;
     let rtc_id = format!("RTC{}", random.below(4));
@@ -251,6 +335,22 @@ fn learn_stream(scene: &Scene, call: &Call, answer: &Value, random: &mut Random)
     }
     remember(&mut scene.venue.known.lock().streams, stream);
     call.effects.clone()
+}
+
+fn turn(scene: &Scene, random: &mut Random) -> Option<Call> {
+    let stream = scene.stream(random)?;
+    let mut request = json!({});
+    let mut effects = Vec::new();
+    for what in ["voff", "aoff"] {
+        if random.one_in(2) || (what == "aoff" && effects.is_empty()) {
+            let off = usize::from(!random.one_in(4));
+            request[what] = off.into();
+            effects.push(format!("{what}:{}:{off}", stream.id));
+        }
+    }
+    let path = scene.venue.path(&format!("/streams/{}", stream.id));
+    let call = call(Method::PATCH, path, &stream.owner_token).body(request);
+    Some(effects.into_iter().fold(call, Call::asks))
 }
 
 fn subscribe(scene: &Scene, random: &mut Random) -> Option<Call> {
@@ -289,8 +389,9 @@ pub fn configuration(world: &World, venue: &Venue, mut request: Value) -> (u64, 
 
 fn configure(scene: &Scene, random: &mut Random) -> Option<Call> {
     let mut request = json!({});
-    match random.below(4) {
+    match random.below(5) {
         0 => request["limits"] = json!({ "maxTalkerCount": 3 + random.below(6) }),
+        4 => request["limits"] = json!({ "maxVideoCount": 1 + random.below(5) }),
         1 => request["memDefaultRole"] = random.one_of([3, 1]).into(),
         2 if random.one_in(3) => request["password"] = random.one_of(["", "sesame"]).into(),
         _ => {}

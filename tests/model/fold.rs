@@ -103,6 +103,7 @@ impl Fold {
                 }
                 self.check_owner(frame);
             }
+            "message" => self.check_sender(&frame["from"]),
             "conferenceChanged" => {
                 self.settings = Self::of(&frame["conference"], self.sees_audience).settings;
                 // What it shows is what members see.
@@ -125,6 +126,27 @@ impl Fold {
     fn check_owner(&self, frame: &Value) {
         let stream = &frame["stream"];
         assert_eq!(self.members.get(&field(stream, "memId")), Some(&stream["owner"]), "{frame}");
+    }
+
+    /// Who speaks is inside, and is shown as it is; the app is nobody.
+    fn check_sender(&self, from: &Value) {
+        let id = from["id"].as_str();
+        assert_eq!(id.is_none(), from.is_null(), "from: {from}");
+        if let Some(known) = id.and_then(|id| self.members.get(id)) {
+            assert_eq!(known, from, "who speaks");
+        } else {
+            assert!(id.is_none() || (!self.sees_audience && from["role"] == 1), "not inside: {from}");
+        }
+    }
+
+    /// What `frame` changes of what is held back of a member's media.
+    pub fn mute_in(&self, frame: &Value) -> Option<(&'static str, bool)> {
+        let (was, is) =
+            (&self.members.get(&field(&frame["member"], "id"))?["muted"], &frame["member"]["muted"]);
+        let changed = ["audio", "video"].into_iter().filter(|what| was[*what] != is[*what]);
+        let changed: Vec<_> = changed.map(|what| (what, is[what] == true)).collect();
+        assert!(changed.len() <= 1, "nobody asked for both at once: {frame}");
+        changed.first().copied()
     }
 
     /// The part of it that members are shown.

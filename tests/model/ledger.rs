@@ -3,7 +3,7 @@
 //! An *effect* is one thing that a command leads to, written as a text that no other command's effect has, or that can be
 //! counted: `joined:17`, `exit:u3:12`. A frame of the feed is at most one effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ pub struct Ledger {
     asked: BTreeMap<String, usize>,
     /// Promised by an answer: how often at least.
     promised: BTreeMap<String, usize>,
+    /// The number of the event that an effect is, where an answer told it.
+    places: BTreeMap<String, u64>,
     looks: Vec<Look>,
     pub looks_checked: usize,
 }
@@ -50,6 +52,11 @@ impl Ledger {
         add(&mut self.promised, effects);
     }
 
+    /// The effect is the event with this number.
+    pub fn place(&mut self, effect: &str, seq: u64) {
+        self.places.insert(effect.to_owned(), seq);
+    }
+
     pub fn look(&mut self, look: Look) {
         self.looks.push(look);
     }
@@ -62,18 +69,24 @@ impl Ledger {
         self.promised.keys().filter_map(|effect| effect.strip_prefix("stream:"))
     }
 
+    /// What of `streams` can only be off by now: it was turned off, and nobody asked to turn it on.
+    pub fn is_off_for_good(&self, what: &str, stream: &str) -> bool {
+        self.is_promised(&format!("{what}:{stream}:1")) && !self.is_asked(&format!("{what}:{stream}:0"))
+    }
+
     pub fn is_asked(&self, effect: &str) -> bool {
         self.asked.get(effect).is_some_and(|count| *count > 0)
     }
 }
 
-/// Streams are declared and deleted in silence.
-fn is_on_the_feed(effect: &str) -> bool {
-    !effect.starts_with("stream:") && !effect.starts_with("gone:")
+/// Streams are declared and deleted in silence, and turning off what is off is no news. Nobody counts how often a mute
+/// that stands is set again: it has to be seen in force.
+fn is_counted(effect: &str) -> bool {
+    !["stream:", "gone:", "voff:", "aoff:", "muted:", "creator"].iter().any(|kind| effect.starts_with(kind))
 }
 
 /// The effect that a frame tells of; `None` for what follows from another.
-fn effect(frame: &Value, next: Option<&Value>) -> Option<String> {
+fn effect(fold: &Fold, frame: &Value, next: Option<&Value>) -> Option<String> {
     let member = &frame["member"];
     match frame["type"].as_str().expect("a type") {
         "memberJoined" => Some(format!("joined:{}", member["ext"]["n"])),
@@ -89,7 +102,13 @@ fn effect(frame: &Value, next: Option<&Value>) -> Option<String> {
             }
             other => panic!("nobody asked for an exit for the reason {other:?}: {frame}"),
         },
-        "memberChanged" => Some(format!("profile:{}", field(member, "nickName"))),
+        "memberChanged" => match fold.mute_in(frame) {
+            Some((what, on)) => Some(format!("muted:{}:{what}:{on}", field(member, "name"))),
+            // A guest's mute can be remembered anew, and look as it did.
+            None if fold.members.get(&field(member, "id")) == Some(member) => None,
+            None => Some(format!("profile:{}", field(member, "nickName"))),
+        },
+        "message" => Some(format!("message:{}", frame["body"]["n"])),
         "roleChanged" => Some(format!("role:{}:{}", field(member, "name"), member["role"])),
         "conferenceChanged" => Some(format!("configured:{}", frame["conference"]["metadata"]["n"])),
         "conferenceExit" => {
@@ -121,11 +140,13 @@ impl Truth {
         self.frames.last().map_or_else(|| seq(&self.snapshot), seq)
     }
 
-    /// Everything that was shown, promised and asked for agrees with the feed.
-    pub fn check(&self, ledger: &mut Ledger) {
+    /// Everything that was shown, promised and asked for agrees with the feed. Some was asked for where nobody knew yet
+    /// which conference it leads to: that stands in `elsewhere`.
+    pub fn check(&self, ledger: &mut Ledger, elsewhere: &Ledger) {
         let mut fold = Fold::of(&self.snapshot["conference"], true);
         let mut told: BTreeMap<String, usize> = BTreeMap::new();
         let mut by_itself: BTreeMap<String, usize> = BTreeMap::new();
+        let mut muted: BTreeSet<String> = BTreeSet::new();
         let last = self.last_seq();
         let mut looks = std::mem::take(&mut ledger.looks);
         looks.sort_by_key(|look| seq(&look.view));
@@ -135,7 +156,13 @@ impl Truth {
                 check_look(&fold, &look);
                 ledger.looks_checked += 1;
             }
-            if let Some(effect) = effect(frame, self.frames.get(at + 1)) {
+            for what in ["audio", "video"].into_iter().filter(|what| frame["member"]["muted"][*what] == true)
+            {
+                muted.insert(format!("muted:{}:{what}:true", field(&frame["member"], "name")));
+            }
+            if let Some(effect) = effect(&fold, frame, self.frames.get(at + 1)) {
+                let place = ledger.places.get(&effect).copied().unwrap_or_else(|| seq(frame));
+                assert_eq!(seq(frame), place, "{effect}: its place among the events");
                 if effect.starts_with("role:") && fold.is_succession(frame) {
                     *by_itself.entry(effect.clone()).or_default() += 1;
                 }
@@ -155,17 +182,24 @@ impl Truth {
             }
         }
         for (effect, told) in &told {
-            let asked = ledger.asked.get(effect).copied().unwrap_or_default();
+            let asked = [&*ledger, elsewhere].map(|of| of.asked.get(effect).copied().unwrap_or_default());
+            let asked: usize = asked.iter().sum();
             let by_itself = by_itself.get(effect).copied().unwrap_or_default();
             assert!(*told <= asked + by_itself, "{effect}: told {told} times, asked for {asked} times");
         }
-        for (effect, promised) in ledger.promised.iter().filter(|(effect, _)| is_on_the_feed(effect)) {
+        for (effect, promised) in ledger.promised.iter().filter(|(effect, _)| is_counted(effect)) {
             let told = told.get(effect).copied().unwrap_or_default();
             assert!(
                 !self.is_whole || told >= *promised,
                 "{effect}: told {told} times, promised {promised} times"
             );
         }
+        let mutes =
+            ledger.promised.keys().filter(|effect| effect.starts_with("muted:") && effect.ends_with(":true"));
+        for mute in mutes {
+            assert!(!self.is_whole || muted.contains(mute), "{mute}: promised, and never in force");
+        }
+        assert!(ledger.promised.get("creator").is_none_or(|creators| *creators == 1), "made by several");
     }
 
     /// What `reader` has to be told after its snapshot.
@@ -198,8 +232,8 @@ impl Truth {
                     Some("roleChanged") => !is_own && before == Some(1) && member["role"] == 1,
                     _ => false,
                 };
-            if !silent {
-                seen.push(frame.clone());
+            if !silent && let Some(frame) = for_eyes(frame, eyes) {
+                seen.push(frame);
             }
         }
         seen
@@ -230,6 +264,23 @@ impl Truth {
         }
         assert_eq!(told, expected.len(), "{who}: frames from {} through {until}", seq(snapshot));
     }
+}
+
+/// What `eyes` may see of a frame beside who joins and leaves: private messages are for those who say and hear them, and
+/// that there was no place for pictures is for their owner.
+fn for_eyes(frame: &Value, eyes: &Eyes) -> Option<Value> {
+    let mut frame = frame.clone();
+    let Eyes::Member { id, .. } = eyes else { return Some(frame) };
+    if frame.get("refused").is_some() && frame["stream"]["memId"] != id.as_str() {
+        return None;
+    }
+    if let Some(to) = frame["to"].as_array().filter(|_| frame["from"]["id"] != id.as_str()) {
+        if !to.iter().any(|member| member == id.as_str()) {
+            return None;
+        }
+        frame.as_object_mut().expect("a frame").remove("to");
+    }
+    Some(frame)
 }
 
 /// A frame without what is the reader's own.

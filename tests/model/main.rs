@@ -18,9 +18,10 @@ mod commands;
 mod fold;
 mod ledger;
 mod reader;
+mod webhook;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,11 +32,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use commands::{COMMANDS, Call, Row, Scene, configuration};
+use commands::{COMMANDS, CREATE, Call, JOIN_ROOM, Row, Scene, configuration};
 use ledger::{Look, Truth};
 use reader::{Eyes, Reader, seq};
 use support::api::Secrets;
 use support::{Api, EVENT, Gateway, Refusal, Setup, within};
+use webhook::Webhook;
 use world::{Place, Random, Venue, World};
 
 /// How long rounds are begun by default: the test has to be done within forty seconds beside others.
@@ -92,7 +94,8 @@ impl Storm {
 
     /// Tells whether the gateway is still there.
     async fn give(&self, scene: &Scene, row: &'static Row, call: &Call, random: &mut Random) -> bool {
-        let ledger = if row.name == "create" { &self.world.ledger } else { &scene.venue.ledger };
+        let ledger =
+            if matches!(row.name, CREATE | JOIN_ROOM) { &self.world.ledger } else { &scene.venue.ledger };
         ledger.lock().ask(&call.effects);
         let request =
             self.api.try_call(call.method.clone(), &call.path, call.bearer.as_deref(), call.body.clone());
@@ -103,7 +106,11 @@ impl Storm {
                 0
             }
             Ok(Err(refusal)) => {
-                self.refused(scene, row, call, &refusal);
+                self.expect(scene, row, call, &refusal);
+                // These are also said of what was done and undone before the answer could be given.
+                if !matches!(refusal.reason.as_str(), "member_gone" | "stream_not_found") {
+                    ledger.lock().take_back(&call.effects);
+                }
                 if !random.one_in(4) {
                     scene.venue.known.lock().forget(call, &refusal);
                 }
@@ -119,15 +126,12 @@ impl Storm {
         true
     }
 
-    fn refused(&self, scene: &Scene, row: &Row, call: &Call, refusal: &Refusal) {
+    fn expect(&self, scene: &Scene, row: &Row, call: &Call, refusal: &Refusal) {
         let reason = refusal.reason.as_str();
-        let ended = reason == "conference_closed" && scene.venue.known.lock().end_asked;
+        let is_there = row.name != JOIN_ROOM;
+        let ended = is_there && reason == "conference_closed" && scene.venue.known.lock().end_asked;
         let expected = ended || row.refusals.contains(&reason);
         assert!(expected, "{} {} {:?}: {refusal:?}", call.method, call.path, call.body);
-        // These are also said of what was done and undone before the answer could be given.
-        if !matches!(reason, "member_gone" | "stream_not_found") {
-            scene.venue.ledger.lock().take_back(&call.effects);
-        }
     }
 }
 
@@ -142,13 +146,16 @@ struct Run {
     frames: usize,
     readers: usize,
     cuts: usize,
+    webhook: Webhook,
 }
 
 impl Run {
     async fn start(setup: Setup, seed: u64) -> (Self, Gateway) {
         let gateway = setup.start().await;
         let (places, place) = watch::channel(Place { generation: 0, http: gateway.http, rtmp: gateway.rtmp });
-        let world = Arc::new(World::new(seed, gateway.app().await, place));
+        let app = gateway.app().await;
+        let webhook = Webhook::start(&app).await;
+        let world = Arc::new(World::new(seed, app, place));
         let mut run = Self {
             world,
             places,
@@ -159,6 +166,7 @@ impl Run {
             frames: 0,
             readers: 0,
             cuts: 0,
+            webhook,
         };
         for kind in [10, 12] {
             run.create_lasting(&gateway.api, kind).await;
@@ -173,15 +181,15 @@ impl Run {
         let answer = api.post("/v1/conferences", &self.world.app.key, request).await.expect("created");
         self.world.ledger.lock().promise(&effect);
         self.world.open(&answer, true);
-        self.venue_of(made).await;
+        self.is_watched(&support::api::text(&answer, "/confrId")).await;
     }
 
-    /// The conference that was made with this number, as soon as its readers are there.
-    async fn venue_of(&self, made: u64) -> Arc<Venue> {
+    /// Waits until the readers of this conference are there.
+    async fn is_watched(&self, id: &str) {
         support::wait::until(EVENT * 3, "a conference is watched", || async {
-            self.world.venues().into_iter().find(|venue| venue.made == made)
+            self.world.venues().iter().any(|venue| venue.id == id).then_some(())
         })
-        .await
+        .await;
     }
 
     /// One round: a storm, that ends in a kill or not, and the checks.
@@ -236,6 +244,7 @@ impl Run {
             }
             let folds = own_looks(api, &self.world, &venue).await;
             let through = self.settle(api, &venue).await;
+            self.webhook.check(&venue, through).await;
             for (reader, view) in folds {
                 let log = reader.log.lock();
                 log.fold(&reader.eyes, seq(&view)).assert_shown_as(&view, &reader.describe());
@@ -261,17 +270,20 @@ impl Run {
     async fn check_list(&mut self, api: &Api) {
         let list = api.get("/v1/conferences?limit=100", &self.world.app.key).await.expect("a list");
         let listed = list["conferences"].as_array().expect("conferences");
-        let mut unknown = Vec::new();
+        let mut rooms = BTreeSet::new();
         for conference in listed {
-            let made = format!("made:{}", conference["metadata"]["made"]);
-            assert!(self.world.ledger.lock().is_asked(&made), "nobody asked for {conference}");
-            if !self.world.knows(conference["confrId"].as_str().expect("an id")) {
-                unknown.push(conference.clone());
+            let asked = match conference["roomName"].as_str() {
+                Some(room) => format!("room:{room}"),
+                None => format!("made:{}", conference["metadata"]["made"]),
+            };
+            assert!(self.world.ledger.lock().is_asked(&asked), "nobody asked for {conference}");
+            if let Some(room) = conference["roomName"].as_str() {
+                assert!(rooms.insert(room), "{room} is the name of two conferences");
             }
         }
-        for conference in unknown {
-            self.world.open(&conference, false);
-            self.venue_of(conference["metadata"]["made"].as_u64().expect("a number")).await;
+        for conference in listed {
+            self.world.open(conference, false);
+            self.is_watched(conference["confrId"].as_str().expect("an id")).await;
         }
         for venue in self.world.venues() {
             let is_listed = listed.iter().any(|conference| conference["confrId"] == venue.id.as_str());
@@ -316,6 +328,9 @@ impl Run {
             reader.reached(u64::MAX).await;
         }
         self.hold_against(venue, u64::MAX);
+        let last = venue.witness.log.lock().last_seq().expect("a snapshot");
+        self.webhook.check(venue, last).await;
+        self.webhook.forget(venue);
         for reader in &readers {
             self.frames += reader.log.lock().frames.len();
         }
@@ -326,7 +341,7 @@ impl Run {
     fn hold_against(&mut self, venue: &Venue, through: u64) {
         let truth = Truth::of(&venue.witness.log.lock());
         let mut ledger = venue.ledger.lock();
-        truth.check(&mut ledger);
+        truth.check(&mut ledger, &self.world.ledger.lock());
         self.looks += std::mem::take(&mut ledger.looks_checked);
         for reader in venue.readers.lock().iter() {
             truth.check_reader(reader, through);
@@ -344,6 +359,7 @@ impl Run {
             "{kills} kills; {looks} answers with a conference checked; {readers} readers of ended conferences with {frames} \
              frames; {cuts} cuts"
         );
+        println!("{}", self.webhook.describe());
     }
 }
 
@@ -401,6 +417,9 @@ async fn check_streams(api: &Api, world: &World, venue: &Venue) {
         let (_, owner) = id.split_once("__Of_").expect("a stream's id");
         let ended = ledger.is_asked(&format!("gone:{id}")) || !members.contains_key(owner) || demoted(owner);
         assert!(ended || streams.contains_key(id), "{id} was promised and is lost");
+        for what in ["voff", "aoff"].into_iter().filter(|what| !ended && ledger.is_off_for_good(what, id)) {
+            assert_eq!(streams[id][what], 1, "{id}: {what} was promised and is lost");
+        }
     }
 }
 
@@ -415,7 +434,10 @@ async fn the_feed_tells_what_was_done_and_nothing_else_through_cuts_and_kills() 
         .env("TIDEGATE_MEMBER_TIMEOUT_MS", STAY_MS)
         .env("TIDEGATE_UNUSED_CONFERENCE_MS", STAY_MS)
         .env("TIDEGATE_EMPTY_CONFERENCE_MS", STAY_MS)
-        .env("TIDEGATE_PUBLISHER_GRACE_MS", 200);
+        .env("TIDEGATE_PUBLISHER_GRACE_MS", 200)
+        .env("TIDEGATE_OUTBOUND_ALLOW", "127.0.0.0/8")
+        .env("TIDEGATE_WEBHOOK_RETRY_MIN_MS", 20)
+        .env("TIDEGATE_WEBHOOK_RETRY_MAX_MS", 100);
     let (mut run, mut gateway) = Run::start(setup, seed).await;
     let began = Instant::now();
     let mut rounds = 0;

@@ -132,6 +132,11 @@ impl Reader {
         })
     }
 
+    /// Is told everything that happened since `snapshot`, from its first frame on.
+    pub fn begin_with(&self, snapshot: Value) {
+        self.log.lock().snapshot = Some(snapshot);
+    }
+
     pub fn is_over(&self) -> bool {
         self.log.lock().end.is_some()
     }
@@ -274,6 +279,7 @@ impl Reader {
                     fresh.clone_into(&mut self.token.lock());
                 }
                 log.frames.push(frame);
+                self.started.send_replace(true);
                 return is_last.then_some(End::Told);
             }
         }

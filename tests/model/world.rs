@@ -1,6 +1,6 @@
 //! What the clients of the storm know: conferences, and the credentials that they were given in them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,9 @@ const REMEMBERED: usize = 24;
 const PUBLISHERS_MAX: usize = 4;
 /// Members with an event socket in one conference, beside the two sockets of the app.
 const MEMBER_READERS_MAX: usize = 5;
+
+/// Names of rooms.
+pub const ROOMS: usize = 2;
 
 /// A fixed sequence of numbers (splitmix64).
 pub struct Random(u64);
@@ -116,7 +119,7 @@ pub fn remember<T>(list: &mut VecDeque<T>, news: T) {
 pub struct Venue {
     pub id: String,
     pub is_live: bool,
-    /// The number of its creation, which stands in its metadata for ever.
+    /// The number of its creation, which stands in its metadata for ever; a room is given one by its first change.
     pub made: u64,
     /// The creator's ADMIN ticket; absent where the answer to the creation was lost.
     pub creator_ticket: Option<String>,
@@ -141,9 +144,9 @@ pub struct World {
     pub app: App,
     pub place: watch::Receiver<Place>,
     venues: Mutex<Vec<Arc<Venue>>>,
-    /// Every conference that was ever told of.
-    known: Mutex<BTreeSet<String>>,
-    /// Creations, which belong to no conference.
+    /// Every conference that was ever told of; `None` is one that was checked to its end.
+    known: Mutex<BTreeMap<String, Option<Arc<Venue>>>>,
+    /// Creations, and joins of rooms, of which nobody knows beforehand which conference they lead to.
     pub ledger: Mutex<Ledger>,
     number: AtomicU64,
     publishers: Mutex<VecDeque<JoinHandle<Option<Feed>>>>,
@@ -176,27 +179,34 @@ impl World {
 
     pub fn forget(&self, venue: &Venue) {
         self.venues.lock().retain(|known| known.id != venue.id);
-    }
-
-    pub fn knows(&self, id: &str) -> bool {
-        self.known.lock().contains(id)
+        self.known.lock().insert(venue.id.clone(), None);
     }
 
     /// Takes in a conference as an answer shows it. Clients get to know it when the app's reader is there, so that this
-    /// reader misses nothing.
-    pub fn open(self: &Arc<Self>, conference: &Value, lasting: bool) {
+    /// reader misses nothing. `None` where it was known, and is over.
+    pub fn open(self: &Arc<Self>, conference: &Value, lasting: bool) -> Option<Arc<Venue>> {
         let id = text(conference, "/confrId");
-        if !self.known.lock().insert(id.clone()) {
-            return;
+        let mut known = self.known.lock();
+        if let Some(venue) = known.get(&id) {
+            return venue.clone();
         }
+        let room = conference["roomName"].as_str().map(str::to_owned);
         let witness = Reader::new(&id, "the app", Eyes::App, self.app.key.clone(), None, self.seed);
+        if room.is_some() {
+            // Others may have joined before anybody knew of it: its feed is read from its first event on.
+            witness.begin_with(before_everybody(conference));
+        }
         let again =
             Reader::new(&id, "the app, cut", Eyes::App, self.app.key.clone(), Some(40), self.number());
         let secret = |field: &str| conference[field].as_str().map(str::to_owned);
         let venue = Arc::new(Venue {
             id,
             is_live: conference["type"] == 12,
-            made: conference["metadata"]["made"].as_u64().expect("every conference is made with a number"),
+            made: match (&room, conference["metadata"]["made"].as_u64()) {
+                (_, Some(made)) => made,
+                (Some(_), None) => self.number(),
+                (None, None) => panic!("every conference is made with a number: {conference}"),
+            },
             creator_ticket: secret("ticket"),
             lasting,
             known: Mutex::new(Known {
@@ -209,11 +219,13 @@ impl World {
         });
         self.spawn(Arc::clone(&witness).run(self.place.clone()));
         self.spawn(again.run(self.place.clone()));
-        let world = Arc::clone(self);
+        known.insert(venue.id.clone(), Some(Arc::clone(&venue)));
+        let (world, begun) = (Arc::clone(self), Arc::clone(&venue));
         self.spawn(async move {
             witness.began().await;
-            world.venues.lock().push(venue);
+            world.venues.lock().push(begun);
         });
+        Some(venue)
     }
 
     /// Gives a member an event socket, if the conference has not enough of them.
@@ -266,11 +278,28 @@ impl World {
         let made = self.number();
         let mut request = json!({
             "confrType": kind, "metadata": { "made": made, "n": 0 },
-            "limits": { "maxTalkerCount": 4 + random.below(4), "maxAudienceCount": 3 + random.below(6) },
+            "limits": self.limits(random),
         });
         if random.one_in(2) {
             request["password"] = json!("");
         }
         (made, request)
     }
+
+    pub fn limits(&self, random: &mut Random) -> Value {
+        json!({
+            "maxTalkerCount": 4 + random.below(4), "maxAudienceCount": 3 + random.below(6),
+            "maxVideoCount": 2 + random.below(5),
+        })
+    }
+}
+
+/// A conference as it was when it began, with nobody inside.
+fn before_everybody(conference: &Value) -> Value {
+    let mut conference = conference.clone();
+    conference["members"] = json!([]);
+    conference["streams"] = json!([]);
+    conference["audienceCount"] = 0.into();
+    conference["seq"] = 0.into();
+    json!({ "seq": 0, "conference": conference })
 }

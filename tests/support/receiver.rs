@@ -129,6 +129,11 @@ impl Receiver {
         self.desk.hooks.lock().clone()
     }
 
+    /// Drops what came so far.
+    pub fn forget(&self) {
+        self.desk.hooks.lock().clear();
+    }
+
     /// What was taken, without repeats.
     pub fn taken(&self) -> Vec<Hook> {
         let mut seen = std::collections::BTreeSet::new();
