@@ -109,6 +109,36 @@ async fn a_signature_opens_once_even_over_a_kill_and_only_for_whom_it_was_made()
 }
 
 #[tokio::test]
+async fn the_same_join_again_with_its_key_is_answered_again_even_over_a_kill() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    for openid in ["anna", "boris"] {
+        login(&app, openid, KEY).await.expect("kept");
+    }
+    let body = join_body(&signed(&app, "g", json!({})).await, "voice");
+    let keyed = async |app: &App, openid: &str, key: &str, body: &Value| {
+        let (token, headers) = (app.user_token(openid, false), [("idempotency-key", key)]);
+        let path = "/v1/voip/rooms/g/members";
+        app.api.call_with(Method::POST, path, Some(&token), &headers, Some(body.clone())).await
+    };
+    let first = keyed(&app, "anna", "k", &body).await.expect("opens");
+    let gateway = gateway.kill().await.start().await;
+    let app = app.at(gateway.api.clone());
+    let again = keyed(&app, "anna", "k", &body).await.expect("is answered again");
+    assert_eq!((&again["member"], &again["isCreator"]), (&first["member"], &json!(true)));
+    assert_eq!(again["confr"]["members"].as_array().map(Vec::len), Some(1));
+    // The signature is worth nothing to any other request.
+    keyed(&app, "anna", "l", &body).await.refused().assert_is(401, "unauthenticated", -100);
+    keyed(&app, "boris", "k", &body).await.refused().assert_is(401, "unauthenticated", -100);
+    send(&app, "g", "anna", body.clone()).await.refused().assert_is(401, "unauthenticated", -100);
+    let fresh = join_body(&signed(&app, "g", json!({})).await, "voice");
+    keyed(&app, "anna", "k", &fresh).await.refused().assert_is(422, "invalid_request", -200);
+    let fresh = join_body(&signed(&app, "g", json!({})).await, "voice");
+    keyed(&app, "boris", "k", &fresh).await.expect("another caller's key is another");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn ten_find_a_place_and_the_group_gets_a_new_room_after_the_last() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::domain::sealed::{SEAL_NONCE_BYTES, SealingKey};
-use crate::domain::{AppId, Reason, Refusal, Timestamp, UserName};
+use crate::domain::{AppId, Mark, Reason, Refusal, Timestamp, UserName};
 use crate::store::{ClaimError, ClaimKey, Store, StoreError};
 
 /// Below this name the sessions stand among the claims.
@@ -38,6 +38,37 @@ struct Unsealed<'a> {
     session_key: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mini_app_id: Option<Cow<'a, str>>,
+}
+
+/// A use of a nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NonceUse {
+    /// Until then it counts as used.
+    pub until: Timestamp,
+    /// The request that used it, where it can be told from others: the same one again finds it as it left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Mark>,
+}
+
+impl NonceUse {
+    /// What a claim says. One of an older version is the bare time.
+    fn read(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let bare = text.parse().ok().map(|until| Self { until: Timestamp(until), by: None });
+        bare.or_else(|| serde_json::from_str(text).ok())
+    }
+
+    fn bytes(self) -> Bytes {
+        // A number and two texts: there is nothing in it that JSON could not hold.
+        serde_json::to_vec(&self).unwrap_or_default().into()
+    }
+
+    /// Whether another request, or the same without a mark, is refused at `now`.
+    fn holds_off(self, other: Option<Mark>, now: Timestamp) -> bool {
+        let is_same = self.by.is_some() && self.by == other;
+        !is_same && self.until >= now
+    }
 }
 
 /// Sessions and nonces.
@@ -99,16 +130,16 @@ impl VoipSessions {
         }))
     }
 
-    /// Uses `nonce` up until `until`. Refused where it was used before and that use has not run out at `now`.
+    /// Uses `nonce` up. Refused where another request has used it, and that use has not run out at `now`.
     pub async fn use_nonce(
         &self,
         app: &AppId,
         nonce: &str,
         now: Timestamp,
-        until: Timestamp,
+        usage: NonceUse,
     ) -> Result<(), Refusal> {
         let key = claim_key(NONCES_CLAIM, app, nonce)?;
-        let value = Bytes::from(until.0.to_string());
+        let value = usage.bytes();
         let mut expected = None;
         for _ in 0..ATTEMPTS_MAX {
             match self.store.put(&key, expected, value.clone()).await {
@@ -121,7 +152,8 @@ impl VoipSessions {
                 Err(ClaimError::TooLarge(_)) => break,
             }
             let used = self.store.get(&key).await.map_err(|error| unavailable(&error))?;
-            if used.as_ref().is_some_and(|claim| !has_run_out(&claim.value, now)) {
+            let former = used.as_ref().and_then(|claim| NonceUse::read(&claim.value));
+            if former.is_some_and(|former| former.holds_off(usage.by, now)) {
                 return Err(Reason::Unauthenticated
                     .because("nonceStr: it was used before; each signature takes a new one"));
             }
@@ -149,8 +181,7 @@ impl VoipSessions {
 }
 
 fn has_run_out(value: &[u8], now: Timestamp) -> bool {
-    let until = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
-    until.is_none_or(|until| until < now.0)
+    NonceUse::read(value).is_none_or(|usage| usage.until < now)
 }
 
 fn claim_key(kind: &str, app: &AppId, name: &str) -> Result<ClaimKey, Refusal> {
@@ -176,7 +207,11 @@ mod tests {
     use crate::store::{Claims as _, MemoryStore};
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
-    const UNTIL: Timestamp = Timestamp(1_800_000_300_000);
+    const UNTIL: NonceUse = NonceUse { until: Timestamp(1_800_000_300_000), by: None };
+
+    fn until(at: Timestamp) -> NonceUse {
+        NonceUse { until: at, by: None }
+    }
 
     fn app() -> AppId {
         AppId::parse("app").unwrap()
@@ -220,13 +255,39 @@ mod tests {
     async fn a_nonce_is_used_once_until_its_time_is_over_even_over_a_restart() {
         let store = Arc::new(MemoryStore::new());
         open(&store, 1).use_nonce(&app(), "n1", NOW, UNTIL).await.unwrap();
-        for now in [NOW, UNTIL] {
-            let refused = open(&store, 1).use_nonce(&app(), "n1", now, UNTIL.plus_ms(9)).await;
+        for now in [NOW, UNTIL.until] {
+            let refused = open(&store, 1).use_nonce(&app(), "n1", now, until(UNTIL.until.plus_ms(9))).await;
             assert_eq!(refused.unwrap_err().reason, Reason::Unauthenticated);
         }
         open(&store, 1).use_nonce(&app(), "n2", NOW, UNTIL).await.unwrap();
         open(&store, 1).use_nonce(&AppId::parse("other").unwrap(), "n1", NOW, UNTIL).await.unwrap();
-        open(&store, 1).use_nonce(&app(), "n1", UNTIL.plus_ms(1), UNTIL.plus_ms(300_000)).await.unwrap();
+        let (later, end) = (UNTIL.until.plus_ms(1), UNTIL.until.plus_ms(300_000));
+        open(&store, 1).use_nonce(&app(), "n1", later, until(end)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_nonce_is_used_again_by_the_same_request_alone() {
+        let store = Arc::new(MemoryStore::new());
+        let marks = crate::domain::ticket::TokenKeys::derive(&[1; 32]).marks;
+        let mark = |key: &str, body: &[u8]| Some(marks.mark("user:u", "/", key, marks.body(body)));
+        let by = |by| NonceUse { by, ..UNTIL };
+        let sessions = open(&store, 1);
+        sessions.use_nonce(&app(), "n", NOW, by(mark("k", b"1"))).await.unwrap();
+        sessions.use_nonce(&app(), "n", NOW, by(mark("k", b"1"))).await.unwrap();
+        for other in [mark("k", b"2"), mark("l", b"1"), None] {
+            let refused = sessions.use_nonce(&app(), "n", NOW, by(other)).await;
+            assert_eq!(refused.unwrap_err().reason, Reason::Unauthenticated);
+        }
+        sessions.use_nonce(&app(), "m", NOW, by(None)).await.unwrap();
+        let refused = sessions.use_nonce(&app(), "m", NOW, by(None)).await;
+        assert_eq!(refused.unwrap_err().reason, Reason::Unauthenticated);
+    }
+
+    #[test]
+    fn a_nonce_that_an_older_version_kept_counts_as_used() {
+        assert_eq!(NonceUse::read(b"1800000300000"), Some(UNTIL));
+        assert_eq!(NonceUse::read(&UNTIL.bytes()), Some(UNTIL));
+        assert_eq!(NonceUse::read(b"?"), None);
     }
 
     #[tokio::test]
@@ -245,7 +306,10 @@ mod tests {
         let sessions = open(&store, 1);
         for number in 0..2000_u64 {
             let now = NOW.plus_ms(number * 1000);
-            sessions.use_nonce(&app(), &format!("n{number}"), now, now.plus_ms(300_000)).await.unwrap();
+            sessions
+                .use_nonce(&app(), &format!("n{number}"), now, until(now.plus_ms(300_000)))
+                .await
+                .unwrap();
         }
         let kept = nonces(&store).await;
         assert!((300..=360).contains(&kept), "{kept} nonces are kept of 301 that count");

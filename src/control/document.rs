@@ -47,6 +47,7 @@ const ANY: &[Reason] = &[Reason::Overloaded, Reason::StoreUnavailable, Reason::D
 /// The names of the shared responses.
 const MALFORMED: &str = "Malformed";
 const TOO_LARGE: &str = "TooLarge";
+const TOO_SLOW: &str = "TooSlow";
 const FAULT: &str = "Fault";
 const UNAVAILABLE: &str = "Unavailable";
 const TOO_MANY: &str = "TooMany";
@@ -87,6 +88,7 @@ pub(super) fn responses_of(reasons: &[&[Reason]]) -> BTreeMap<String, RefOr<utoi
     share(503, UNAVAILABLE);
     if by_status.remove(&413).is_some() {
         share(400, MALFORMED);
+        share(408, TOO_SLOW);
         share(413, TOO_LARGE);
     }
     for (status, reasons) in by_status {
@@ -141,6 +143,7 @@ fn meaning(problem: &Problem) -> &'static str {
     match problem.reason() {
         None => "The gateway failed; its log tells more under the `X-Request-Id`.",
         Some(_) if problem.status() == 400 => "What was sent cannot be read at all.",
+        Some(_) if problem.status() == 408 => "The body did not arrive in time. Nothing was done.",
         Some(Reason::TicketInvalid) => {
             "The ticket is forged, garbled, or for something else. Ask for a new one."
         }
@@ -260,6 +263,7 @@ pub(super) fn frame() -> OpenApi {
     let components = ComponentsBuilder::new()
         .schema("Problem", problem_schema())
         .response(MALFORMED, problem_response(vec![Problem::malformed("the body is not JSON")]))
+        .response(TOO_SLOW, problem_response(vec![Problem::timed_out("the body did not arrive in time")]))
         .response(TOO_LARGE, from_reasons(&[Reason::PayloadTooLarge]))
         .response(FAULT, problem_response(vec![Problem::internal()]))
         .response(UNAVAILABLE, from_reasons(ANY))

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::auth::{AppCaller, UserCaller};
 use super::body::{Json, Object, json};
 use super::document::{BODY, CALLER, refusals};
+use super::idempotency::{KeyHeader, Keyed};
 use super::members::{JoinAnswer, Joined};
 use super::place::{AtOpenid, InGroup};
 use super::rooms::creators_admission;
@@ -26,14 +27,13 @@ use super::urls::Origin;
 use super::{Answer, Control, path, random};
 use crate::clock;
 use crate::conferences::named::{Entrant, Name};
-use crate::conferences::voip_sessions::VoipSession;
+use crate::conferences::voip_sessions::{NonceUse, VoipSession};
 use crate::domain::conference::{Admission, ConferenceKind, Join};
 use crate::domain::voip::{
     MINI_APP_ID_CHARS_MAX, NONCE_CHARS_MAX, RoomType, SESSION_KEY_CHARS_MAX, Signed, SignedAt, VoipRoom,
 };
 use crate::domain::{
-    AppId, Conference, ConferenceId, Created, Limits, Mark, MemberId, Reason, Refusal, RoomName, Timestamp,
-    UserName,
+    AppId, Conference, ConferenceId, Created, Limits, Mark, MemberId, Reason, Refusal, RoomName, UserName,
 };
 use crate::events::schema;
 use crate::events::views::Reader;
@@ -272,14 +272,14 @@ refusals!(
 /// Join a VoIP room
 ///
 /// The `sub` of the user token is the openid. The signature has to be the one under the user's session key, made at most five minutes ago,
-/// with a nonce that was not used before. Ten members find a place. The room is gone the moment the last one leaves, and the same
+/// with a nonce that was not used before; only the same request with the same `Idempotency-Key` may show it again. Ten members find a place. The room is gone the moment the last one leaves, and the same
 /// group then makes a new one.
 #[utoipa::path(
     post,
     path = path::VOIP_MEMBERS,
     operation_id = "joinVoipRoom",
     tag = "VoIP",
-    params(InGroup),
+    params(InGroup, KeyHeader),
     request_body = JoinRequest,
     responses((status = 201, description = "The member is inside.", body = JoinAnswer), JoinRefusals),
     security(("userToken" = [])),
@@ -289,17 +289,19 @@ async fn join(
     UserCaller(user): UserCaller,
     InGroup(group_id): InGroup,
     origin: Origin,
-    Json(request): Json<JoinRequest>,
+    keyed: Keyed<Json<JoinRequest>>,
 ) -> Answer<Response> {
+    let Keyed { body: Json(request), key } = keyed;
     let (app, user, group_id) = (user.app, user.user, group_id?);
-    control.check_signature(&app, &user, &group_id, &request, clock::now()).await?;
+    let mark = key.map(|key| key.mark(&control, &format!("user:{user}"), path::VOIP_MEMBERS));
+    control.check_signature(&app, &user, &group_id, &request, mark).await?;
     let mut ext = Map::new();
     if let Some(Object(mute_config)) = &request.mute_config {
         ext.insert("muteConfig".to_owned(), serde_json::to_value(mute_config).unwrap_or(Value::Null));
     }
     let name = Name::of_voip_room(&app, &group_id)?;
     let room = VoipRoom { group_id, room_type: request.room_type };
-    let talker = Talker { app, user, room, ext, ordinary: control.settings.limits };
+    let talker = Talker { mark, app, user, room, ext, ordinary: control.settings.limits };
     let entered = control.enter("join_voip_room", &name, &talker).await?;
     let (done, member) = (&entered.done, &entered.member);
     Joined { done, member, reader: Reader::Member, is_creator: Some(entered.is_creator) }
@@ -314,8 +316,9 @@ impl Control {
         openid: &UserName,
         group_id: &RoomName,
         request: &JoinRequest,
-        now: Timestamp,
+        by: Option<Mark>,
     ) -> Result<(), Refusal> {
+        let now = clock::now();
         let TimeStamp(at) = request.time_stamp;
         let until = at.valid_until(now)?;
         let session = self.voip_sessions.get(app, openid).await?.ok_or_else(|| {
@@ -332,12 +335,14 @@ impl Control {
             ));
         }
         // Only now: nobody without the session key uses up a nonce.
-        self.voip_sessions.use_nonce(app, &request.nonce_str.0, now, until).await
+        let usage = NonceUse { until, by };
+        self.voip_sessions.use_nonce(app, &request.nonce_str.0, now, usage).await
     }
 }
 
 /// Somebody with a good signature.
 struct Talker {
+    mark: Option<Mark>,
     app: AppId,
     user: UserName,
     room: VoipRoom,
@@ -372,9 +377,8 @@ impl Entrant for Talker {
         Ok((created, join))
     }
 
-    /// Its nonce makes each request one of its own.
     fn mark(&self) -> Option<Mark> {
-        None
+        self.mark
     }
 
     async fn join(&self, _: &Conference) -> Result<Join, Refusal> {
