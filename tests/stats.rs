@@ -38,6 +38,9 @@ async fn a_stream_tells_what_its_publisher_sends() {
     assert!((20_000.0..4_000_000.0).contains(&number("videoBitrateBps")), "{seen}");
     assert!((5_000.0..400_000.0).contains(&number("audioBitrateBps")), "{seen}");
     assert!((900.0..=1100.0).contains(&number("keyframeGapMs")), "{seen}");
+    // A viewer that reads at once gets each packet when it comes; what it began with does not count.
+    let (mean, longest) = (number("addedDelayMs"), number("addedDelayMaxMs"));
+    assert!(mean <= longest && mean < 500.0, "{seen}");
     assert_eq!((number("viewers"), number("skips"), number("droppedPackets")), (1.0, 0.0, 0.0), "{seen}");
     conference.app.api.get(&path, &conference.app.key).await.expect("for the app too");
     let unknown = anna.path("/streams/x__Of_MS_x/stats");

@@ -156,7 +156,7 @@ impl FlvViewer {
             if self.door.draining.is_cancelled() {
                 return Err(FlvEnd::Draining);
             }
-            match self.viewer.take(&mut self.taken, PACKETS_PER_PORTION, BYTES_PER_PORTION) {
+            match self.viewer.take(&mut self.taken, PACKETS_PER_PORTION, BYTES_PER_PORTION, clock::steady()) {
                 Taken::Some => {
                     self.begin_until = None;
                     let pieces = self.tags.write(self.taken.drain(..));

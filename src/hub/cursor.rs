@@ -29,6 +29,8 @@ pub(super) struct Portion {
     pub(super) bytes: usize,
     /// Packets that were passed over to catch up, if the viewer had to.
     pub(super) skipped: Option<u64>,
+    /// When the oldest of the packets arrived, without those that the viewer begins with.
+    pub(super) oldest_ms: Option<u64>,
 }
 
 /// A place in a ring.
@@ -37,6 +39,8 @@ pub(super) struct Cursor {
     next: u64,
     /// Pictures mean nothing to the viewer until a keyframe.
     awaits_keyframe: bool,
+    /// The first packet that came after the viewer: those before it are what it begins with.
+    live_from: u64,
     /// What the viewer was sent.
     sent: Headers,
     /// Headers to send before anything else, and their time.
@@ -54,6 +58,7 @@ impl Cursor {
         let mut cursor = Self {
             next: 0,
             awaits_keyframe: true,
+            live_from: 0,
             sent: Headers::default(),
             owed: None,
             squeeze: None,
@@ -101,6 +106,9 @@ impl Cursor {
                 }
                 packets += 1;
                 bytes += packet.payload.len();
+                if self.next >= self.live_from {
+                    portion.oldest_ms.get_or_insert(slot.arrived_ms);
+                }
                 self.sent.remember(&slot.frame);
                 let timestamp_ms = self.squeezed(packet.timestamp_ms, slot.line_ms);
                 out.push(Outgoing { frame: Arc::clone(&slot.frame), timestamp_ms });
@@ -128,6 +136,7 @@ impl Cursor {
     /// Puts the viewer at the newest keyframe, if that is not behind it, else at the end of the ring.
     fn enter(&mut self, ring: &Ring) {
         self.awaits_keyframe = true;
+        self.live_from = ring.next_number();
         let newest_ms = ring.newest_line_ms();
         match ring.newest_gop().filter(|gop| gop.number >= self.next) {
             Some(gop) => {

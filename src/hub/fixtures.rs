@@ -152,14 +152,14 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn take(&mut self, packets_max: usize) -> (Taken, Vec<Outgoing>) {
         let mut out = Vec::new();
-        let taken = self.viewer.take(&mut out, packets_max, usize::MAX);
+        let taken = self.viewer.take(&mut out, packets_max, usize::MAX, Timestamp(0));
         (taken, out)
     }
 
     /// Everything there is; the stream must not have ended.
     pub(super) fn drain(&mut self) -> Vec<Outgoing> {
         let mut out = Vec::new();
-        while self.viewer.take(&mut out, 64, usize::MAX) == Taken::Some {}
+        while self.viewer.take(&mut out, 64, usize::MAX, Timestamp(0)) == Taken::Some {}
         out
     }
 

@@ -8,6 +8,7 @@
 
 mod changes;
 mod cursor;
+mod delay;
 mod frame;
 mod gate;
 mod meter;
@@ -22,6 +23,7 @@ mod viewer;
 
 pub use changes::{Phase, StreamStatus};
 pub use cursor::Outgoing;
+pub use delay::StreamDelay;
 pub use frame::{Frame, Image, WireFormat};
 pub use meter::StreamRates;
 pub use publisher::{Fenced, Publisher};

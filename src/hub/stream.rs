@@ -13,6 +13,7 @@ use crate::domain::{ConferenceId, StreamId, Timestamp};
 use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv};
 
 use super::changes::{Changes, Phase, StreamStatus};
+use super::delay::DelayMeter;
 use super::frame::Frame;
 use super::gate::{Gate, Verdict};
 use super::meter::{Meter, StreamRates};
@@ -65,10 +66,14 @@ pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) state: RwLock<State>,
     pub(super) tail: watch::Sender<Tail>,
+    /// Whether its pictures wait for a place.
+    pub(super) placeless: watch::Sender<bool>,
     /// Changed under the lock of the map of streams only.
     pub(super) viewers: AtomicUsize,
     pub(super) skips: AtomicU64,
     pub(super) dropped_packets: AtomicU64,
+    /// How long packets waited for their viewers.
+    pub(super) delay: DelayMeter,
 }
 
 /// Whether media has flowed yet, flows, or is over.
@@ -98,7 +103,7 @@ pub(super) struct State {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, settings: &HubSettings, gate: MediaGate) -> Self {
+    pub(super) fn new(id: StreamId, settings: &HubSettings, gate: MediaGate, placeless: bool) -> Self {
         let state = State {
             ring: Ring::new(settings),
             timeline: Timeline::default(),
@@ -117,9 +122,11 @@ impl Stream {
             id,
             state: RwLock::new(state),
             tail: watch::Sender::new(Tail::default()),
+            placeless: watch::Sender::new(placeless),
             viewers: AtomicUsize::new(0),
             skips: AtomicU64::new(0),
             dropped_packets: AtomicU64::new(0),
+            delay: DelayMeter::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! All streams of this gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,6 +12,7 @@ use crate::domain::{Reason, Refusal, StreamId, Timestamp};
 
 use super::changes::{Changes, StreamStatus};
 use super::cursor::Cursor;
+use super::delay::StreamDelay;
 use super::meter::StreamRates;
 use super::publisher::Publisher;
 use super::session::{CloseReason, Session};
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     streams: Mutex<BTreeMap<StreamId, Arc<Stream>>>,
     /// The gates that are not open, of streams that are known here or will be. Locked under the map of streams.
     gates: Mutex<BTreeMap<StreamId, MediaGate>>,
+    /// The streams whose pictures wait for a place. Locked under the map of streams.
+    placeless: Mutex<BTreeSet<StreamId>>,
     newest_claim: AtomicU64,
     pub(super) changes: Changes,
 }
@@ -45,6 +48,7 @@ impl Hub {
             settings,
             streams: Mutex::default(),
             gates: Mutex::default(),
+            placeless: Mutex::default(),
             newest_claim: AtomicU64::new(0),
             changes: Changes::default(),
         };
@@ -89,6 +93,21 @@ impl Hub {
         drop(gates);
         if let Some(stream) = streams.get(stream) {
             stream.set_gate(gate);
+        }
+    }
+
+    /// Tells whoever publishes `stream`, now or later, whether its pictures wait for a place.
+    pub fn set_placeless(&self, stream: &StreamId, waits: bool) {
+        let streams = self.shared.streams.lock();
+        let mut placeless = self.shared.placeless.lock();
+        if waits {
+            placeless.insert(stream.clone());
+        } else {
+            placeless.remove(stream);
+        }
+        drop(placeless);
+        if let Some(stream) = streams.get(stream) {
+            stream.placeless.send_if_modified(|waited| std::mem::replace(waited, waits) != waits);
         }
     }
 
@@ -151,6 +170,12 @@ impl Hub {
         stream.map(|stream| stream.rates(now))
     }
 
+    /// How long packets of one stream waited for its viewers before `now`; `None` where nobody took any.
+    pub fn delay(&self, stream: &StreamId, now: Timestamp) -> Option<StreamDelay> {
+        let stream = self.shared.streams.lock().get(stream).cloned();
+        stream.and_then(|stream| stream.delay.delay(now.0))
+    }
+
     /// Streams that are known, live or not.
     pub fn stream_count(&self) -> usize {
         self.shared.streams.lock().len()
@@ -173,7 +198,8 @@ impl Shared {
     fn stream(&self, streams: &mut BTreeMap<StreamId, Arc<Stream>>, id: &StreamId) -> Arc<Stream> {
         let fresh = || {
             let gate = self.gates.lock().get(id).copied().unwrap_or(MediaGate::OPEN);
-            Arc::new(Stream::new(id.clone(), &self.settings, gate))
+            let waits = self.placeless.lock().contains(id);
+            Arc::new(Stream::new(id.clone(), &self.settings, gate, waits))
         };
         Arc::clone(streams.entry(id.clone()).or_insert_with(fresh))
     }

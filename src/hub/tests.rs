@@ -419,3 +419,27 @@ fn memory_is_flat_for_a_day_of_sound_and_a_viewer_that_never_reads() {
     source.audio(sound(100), day_ms);
     assert_eq!(times(&stuck.drain()), [day_ms]);
 }
+
+#[test]
+fn the_delay_is_how_long_packets_wait_for_viewers_beside_what_they_begin_with() {
+    let stage = Stage::new(small());
+    let mut source = stage.publisher(0);
+    source.headers(1, 0);
+    source.gop(0, 1000);
+    let delay = |now_ms| stage.hub.delay(&stage.id, Timestamp(now_ms));
+    assert_eq!(delay(1000), None, "nobody watches");
+    let mut viewer = stage.viewer(Live);
+    let mut take = |now_ms| {
+        let mut out = Vec::new();
+        viewer.viewer.take(&mut out, 64, usize::MAX, Timestamp(now_ms));
+        out.len()
+    };
+    assert!(take(1000) > 0);
+    assert_eq!(delay(1000), None, "what it begins with does not count");
+    source.gop(1000, 1080);
+    assert_eq!(take(1050), 2);
+    assert_eq!(delay(1050), Some(StreamDelay { mean_ms: 50, max_ms: 50 }), "the older of the two");
+    source.gop(1080, 1120);
+    assert_eq!(take(1080), 1);
+    assert_eq!(delay(1080), Some(StreamDelay { mean_ms: 25, max_ms: 50 }));
+}

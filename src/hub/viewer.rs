@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::watch;
 
-use crate::domain::StreamId;
+use crate::domain::{StreamId, Timestamp};
 
 use super::cursor::{Cursor, Outgoing};
 use super::session::{CloseReason, Session};
@@ -64,11 +64,18 @@ impl Viewer {
     }
 
     /// Adds to `out` what comes next: at most `packets_max` packets with `bytes_max` bytes of payload, but at least
-    /// one packet if there is one. Up to three repeated headers come on top. Never waits.
+    /// one packet if there is one. Up to three repeated headers come on top. Never waits. `now` is of the clock by
+    /// which packets arrive.
     ///
     /// A viewer that is too far behind is moved here: to the newest keyframe, or to the end of the stream with
     /// sound only until the next keyframe. Its session and the stream count that as a skip.
-    pub fn take(&mut self, out: &mut Vec<Outgoing>, packets_max: usize, bytes_max: usize) -> Taken {
+    pub fn take(
+        &mut self,
+        out: &mut Vec<Outgoing>,
+        packets_max: usize,
+        bytes_max: usize,
+        now: Timestamp,
+    ) -> Taken {
         let (portion, end) = {
             let state = self.stream.state.read();
             let portion = self.cursor.take(&state.ring, state.gate.open(), out, packets_max, bytes_max);
@@ -81,6 +88,9 @@ impl Viewer {
         }
         if portion.packets == 0 {
             return end.map_or(Taken::Idle, Taken::Ended);
+        }
+        if let Some(oldest_ms) = portion.oldest_ms {
+            self.stream.delay.count(now.0.saturating_sub(oldest_ms), now.0);
         }
         self.session.counters().add(portion.packets, portion.bytes);
         Taken::Some

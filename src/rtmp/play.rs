@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::proto::MessageStreamId;
+use crate::clock;
 use crate::domain::Refusal;
 use crate::domain::media_url::Profile;
 use crate::hub::{CloseReason, Hub, Outgoing, Session, Taken, Viewer};
@@ -85,7 +86,7 @@ impl Playing {
     pub(super) fn refill(&mut self, outbox: &mut Outbox) -> Refill {
         let Some(viewer) = &mut self.viewer else { return Refill::Current };
         while outbox.is_empty() {
-            match viewer.take(&mut self.taken, PACKETS_PER_TURN, BYTES_PER_TURN) {
+            match viewer.take(&mut self.taken, PACKETS_PER_TURN, BYTES_PER_TURN, clock::steady()) {
                 Taken::Some => {}
                 Taken::Idle => return Refill::Current,
                 Taken::Ended(_) => return Refill::Ended,

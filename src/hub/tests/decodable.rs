@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::domain::Timestamp;
 use crate::domain::media_url::Profile;
 use crate::media::{PacketClass, PacketKind, flv};
 
@@ -133,7 +134,7 @@ impl Player {
 
     fn take(&mut self, history: &History, packets_max: usize, bytes_max: usize) -> Taken {
         let mut out = Vec::new();
-        let taken = self.watcher.viewer.take(&mut out, packets_max, bytes_max);
+        let taken = self.watcher.viewer.take(&mut out, packets_max, bytes_max, Timestamp(0));
         assert_eq!(taken == Taken::Some, !out.is_empty());
         let own = out.iter().skip_while(|outgoing| outgoing.frame.packet().class.is_header());
         let own: Vec<_> = own.map(|outgoing| outgoing.frame.packet().payload.len()).collect();
