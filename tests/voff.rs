@@ -1,13 +1,14 @@
 //! What owners turn on and off, what flows, and video places.
 
-#![allow(clippy::expect_used, reason = "test code")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod support;
 
 use serde_json::{Value, json};
 use support::api::{Answer, Refused as _, text};
 use support::flv::{Kind, Tag};
-use support::{Conference, EventSocket, Feed, Gateway, MediaUrl, Member, Peer, flv};
+use support::peer::Status;
+use support::{Conference, EVENT, EventSocket, Feed, Gateway, MediaUrl, Member, Peer, Seen, flv, within};
 
 async fn declare(member: &Member, rtc_id: &str, voff: u8) -> (String, MediaUrl) {
     let request = json!({ "rtcId": rtc_id, "voff": voff });
@@ -143,5 +144,46 @@ async fn video_that_appears_takes_a_free_place() {
     Peer::play(&play).await.expect("play").watch().more_pictures(5).await;
     let full = anna.publish("RTC2").await;
     full.refused().assert_is(409, "videos_full", -524);
+    gateway.stop().await;
+}
+
+/// The next warning that a publisher is given.
+async fn warned(peer: &mut Peer) -> Status {
+    within(EVENT, "a warning", async {
+        loop {
+            match peer.next().await {
+                Seen::Status(status) if status.level == "warning" => return status,
+                Seen::Closed => panic!("closed without a warning"),
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_publisher_is_warned_on_its_own_connection_when_no_place_is_free() {
+    let gateway = Gateway::start().await;
+    let conference = one_place(&gateway).await;
+    let anna = conference.member("anna", 3).await;
+    let boris = conference.member("boris", 3).await;
+    let (taken, _) = declare(&anna, "RTC1", 0).await;
+    let (stream, url) = declare(&boris, "RTC1", 1).await;
+    // It also hears so who comes again while its pictures wait.
+    for _ in 0..2 {
+        let mut peer = Peer::publish(&url).await.expect("publish");
+        for tag in flv::clip().iter().take(30) {
+            peer.send(tag, tag.timestamp_ms).await.expect("sent");
+        }
+        let warning = warned(&mut peer).await;
+        assert_eq!(warning.code, "NetStream.Publish.Warning");
+        assert!(warning.description.starts_with("videos_full"), "{warning:?}");
+    }
+    let peer = Peer::publish(&url).await.expect("it stays welcome").feed(flv::clip());
+    let mut feed = EventSocket::of(&boris).await;
+    anna.unpublish(&taken).await.expect("deleted");
+    let shown = |frame: &Value| is_media("mediaChanged", &stream)(frame) && frame["stream"]["voff"] == 0;
+    feed.find("the picture has a place", shown).await;
+    assert!(peer.is_open());
     gateway.stop().await;
 }

@@ -1,9 +1,10 @@
 //! Holds back media that may not pass: of muted members, of streams that are turned off, of pictures without a place.
 //!
 //! It runs between an event becoming durable and its command being answered. A stream is declared before anybody can
-//! publish it, so its gate stands before the first packet comes.
+//! publish it, so its gate stands before the first packet comes. A publisher whose pictures find no place is told.
 
 use crate::conferences::{Conferences, Watcher};
+use crate::domain::conference::Pictures;
 use crate::domain::{Conference, Event, Recorded, StreamId};
 use crate::hub::Hub;
 
@@ -29,6 +30,8 @@ impl Gatekeeper {
 
     fn set(&self, conference: &Conference, stream: &StreamId) {
         self.hub.set_gate(stream, conference.media_gate(stream));
+        let pictures = conference.streams.get(stream).map(|stream| stream.pictures);
+        self.hub.set_placeless(stream, pictures == Some(Pictures::Refused));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::domain::{StreamId, Timestamp};
 use crate::media::{Packet, PacketKind};
@@ -25,6 +26,7 @@ pub struct Publisher {
     session: Arc<Session>,
     claim: u64,
     last_seen: Timestamp,
+    placeless: watch::Receiver<bool>,
 }
 
 impl Publisher {
@@ -35,7 +37,10 @@ impl Publisher {
         claim: u64,
         now: Timestamp,
     ) -> Self {
-        Self { shared, stream, session, claim, last_seen: now }
+        let mut placeless = stream.placeless.subscribe();
+        // What stood before this publisher came is news to it.
+        placeless.mark_changed();
+        Self { shared, stream, session, claim, last_seen: now, placeless }
     }
 
     /// The stream.
@@ -46,6 +51,19 @@ impl Publisher {
     /// The number of this claim; a later claim of any stream has a larger one.
     pub fn claim(&self) -> u64 {
         self.claim
+    }
+
+    /// Resolves when its pictures begin to wait for a place, and once where they did before it came. Cancel-safe.
+    pub async fn has_no_place(&mut self) {
+        loop {
+            // The sender lives in the stream, which this publisher keeps.
+            if self.placeless.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if *self.placeless.borrow_and_update() {
+                return;
+            }
+        }
     }
 
     /// Hands a message to all viewers. `timestamp` is the publisher's own, `payload` the message body, whose memory

@@ -34,12 +34,27 @@ enum Work {
     Playing(Box<Playing>),
 }
 
+/// What a connection's work has for its peer.
+enum News {
+    /// Media to be taken.
+    Media,
+    /// Its pictures are held back, because no place is free.
+    NoPlace,
+}
+
 impl Work {
-    /// Resolves when there is media for the peer.
-    async fn media_ready(&mut self) {
+    /// Resolves when there is something for the peer.
+    async fn news(&mut self) -> News {
         match self {
-            Self::Playing(playing) => playing.ready().await,
-            Self::Asking { .. } | Self::Publishing(_) => pending().await,
+            Self::Playing(playing) => {
+                playing.ready().await;
+                News::Media
+            }
+            Self::Publishing(publishing) => {
+                publishing.has_no_place().await;
+                News::NoPlace
+            }
+            Self::Asking { .. } => pending().await,
         }
     }
 
@@ -147,7 +162,10 @@ impl<S: Transport> Connection<S> {
                         Some(End::Silently)
                     }
                 },
-                () = self.work.media_ready(), if idle => None,
+                news = self.work.news(), if idle => match news {
+                    News::Media => None,
+                    News::NoPlace => self.warn_of_no_place(),
+                },
                 () = alarm.as_mut() => {
                     let deadline = self.deadline();
                     alarm.as_mut().reset(deadline);
@@ -203,6 +221,14 @@ impl<S: Transport> Connection<S> {
                 Some(End::Politely)
             }
         }
+    }
+
+    fn warn_of_no_place(&mut self) -> Option<End> {
+        let stream = self.work.stream()?;
+        let refusal = Reason::VideosFull
+            .because("no place for video is free; pictures are held back and pass as soon as one is");
+        self.answer(|session| session.warn_publisher(stream, &refusal.to_string()));
+        self.handle_outputs()
     }
 
     /// Hands the session's bytes to the outbox and acts on its events.

@@ -44,6 +44,11 @@ impl Publishing {
         }
     }
 
+    /// Resolves when its pictures begin to be held back because no place is free.
+    pub(super) async fn has_no_place(&mut self) {
+        self.publisher.has_no_place().await;
+    }
+
     pub(super) fn idle_deadline(&self, idle: Duration) -> Instant {
         self.last_input + idle
     }

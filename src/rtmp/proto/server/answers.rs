@@ -21,6 +21,7 @@ const BANDWIDTH_LIMIT_DYNAMIC: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Status,
+    Warning,
     Error,
 }
 
@@ -28,6 +29,7 @@ pub(super) enum Level {
 pub(super) fn status(level: Level, code: &str, description: &str) -> Value {
     let level = match level {
         Level::Status => "status",
+        Level::Warning => "warning",
         Level::Error => "error",
     };
     object([("level", level.into()), ("code", code.into()), ("description", description.into())])
@@ -46,6 +48,14 @@ impl ServerSession {
     pub fn refuse_publish(&mut self, stream: MessageStreamId, description: &str) -> Result<(), AnswerError> {
         self.answer_request(stream, StreamState::Idle, |state| state == StreamState::PublishRequested)?;
         self.send_refused_publish(stream, description);
+        Ok(())
+    }
+
+    /// Tells a publisher that something of what it sends goes nowhere for now; it stays connected. `description` begins with the
+    /// reason word. Publishers look for codes that they know and for the level `error`, so that this disturbs none.
+    pub fn warn_publisher(&mut self, stream: MessageStreamId, description: &str) -> Result<(), AnswerError> {
+        self.answer_request(stream, StreamState::Publishing, |state| state == StreamState::Publishing)?;
+        self.send_status(stream, status(Level::Warning, "NetStream.Publish.Warning", description));
         Ok(())
     }
 
