@@ -162,11 +162,15 @@ impl App {
         let look =
             Arc::clone(&contacts).run(Arc::clone(&conferences), sessions.clone(), presence_stop.clone());
         presence.spawn(look);
+        let voip_sessions = Arc::new(VoipSessions::new(store.clone(), keys.sealing.clone()));
         let retention = Retention {
             store: store.clone(),
             conferences: Arc::clone(&conferences),
             readers: vec![webhooks.clone()],
-            sweeps: vec![Arc::new(FreedSpace(Arc::clone(&store)))],
+            sweeps: vec![
+                Arc::new(FreedSpace(Arc::clone(&store))),
+                Arc::new(UnusedSessions(Arc::clone(&voip_sessions))),
+            ],
             keep: keep(&config),
             metrics: metrics.clone(),
             clock: clock::now,
@@ -197,6 +201,7 @@ impl App {
         let admin = AdminDeps {
             conferences: Arc::clone(&conferences),
             apps: Arc::clone(&apps),
+            voip_sessions: Arc::clone(&voip_sessions),
             webhooks: Arc::clone(&webhooks),
             listening,
             changes: changes.clone(),
@@ -219,7 +224,7 @@ impl App {
             sessions: sessions.clone(),
             hub: hub.clone(),
             apps,
-            voip_sessions: VoipSessions::new(store.clone(), keys.sealing.clone()),
+            voip_sessions,
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
             feed: feed.clone(),
@@ -377,6 +382,20 @@ impl Sweep for FreedSpace {
     }
 }
 
+/// Session keys of VoIP users that nobody used for long.
+struct UnusedSessions(Arc<VoipSessions>);
+
+#[async_trait]
+impl Sweep for UnusedSessions {
+    fn name(&self) -> &'static str {
+        "unused session keys"
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.sweep_unused(now).await
+    }
+}
+
 impl Heartbeats for Contacts {
     fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq) {
         self.heard_of(conference, member, epoch);
@@ -388,11 +407,11 @@ fn app_limits(config: &Config, apps: &Arc<Apps>) -> LimitLookup {
     let (rooms_per_day_max, conferences_max) = (config.rooms_per_day_max, config.conferences_per_app_max);
     let apps = Arc::clone(apps);
     Arc::new(move |app| {
-        let own = apps.limits(app);
-        AppLimits {
+        let own = apps.is_there(app).then(|| apps.limits(app))?;
+        Some(AppLimits {
             rooms_per_day_max: own.rooms_per_day_max.unwrap_or(rooms_per_day_max),
             conferences_max: own.conferences_max.unwrap_or(conferences_max),
-        }
+        })
     })
 }
 

@@ -163,6 +163,11 @@ impl Apps {
         Self { key_file: Some(key_file), ..self }
     }
 
+    /// Whether somebody may act for `app`: it is there, and is not being removed.
+    pub fn is_there(&self, app: &AppId) -> bool {
+        self.apps.read().get(app).is_some_and(Kept::is_there)
+    }
+
     /// The app whose key this is: `<appId>.<secret>`. Takes as long for a wrong secret as for a right one.
     pub fn authenticate(&self, app_key: &str) -> Option<AppId> {
         let (app, secret) = app_key.split_once('.')?;

@@ -149,6 +149,11 @@ impl Conferences {
         self.shared.rooms.list(app, after, limit)
     }
 
+    /// Waits until no conference of `app` is being made.
+    pub async fn creations_settled(&self, app: &AppId) {
+        self.shared.quotas.settle(app).await;
+    }
+
     /// Every open conference as it stands.
     pub fn all(&self) -> Vec<Arc<Conference>> {
         self.shared.rooms.all()

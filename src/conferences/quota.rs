@@ -5,11 +5,13 @@
 //! as used: a restart can lose one block, and never makes one conference too many possible.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::room::{Room, Shared};
 use crate::domain::{AppId, Reason, Refusal, Timestamp};
@@ -39,12 +41,15 @@ impl AppLimits {
     pub const NONE: Self = Self { rooms_per_day_max: u32::MAX, conferences_max: u32::MAX };
 }
 
-/// Tells what an app may have. Asked at each creation, so that a change counts at once.
-pub type LimitLookup = Arc<dyn Fn(&AppId) -> AppLimits + Send + Sync>;
+/// Tells what an app may have; `None` for one that is gone, or is about to go. Asked at each creation, so that a change
+/// counts at once.
+pub type LimitLookup = Arc<dyn Fn(&AppId) -> Option<AppLimits> + Send + Sync>;
 
 #[derive(Default)]
 struct Count {
     day: u64,
+    /// The day's number in the store, as this process raised it last.
+    reserved: u32,
     /// Reserved in the store for that day, and not used.
     left: u32,
     /// Being made: neither in memory nor given up.
@@ -58,6 +63,8 @@ pub(super) struct Quotas {
     counts: Mutex<BTreeMap<AppId, Count>>,
     /// One block at a time is reserved.
     reserving: tokio::sync::Mutex<()>,
+    /// A conference is made, or is given up.
+    settled: Notify,
 }
 
 impl Quotas {
@@ -66,8 +73,24 @@ impl Quotas {
         let _ = self.lookup.set(lookup);
     }
 
-    fn limits(&self, app: &AppId) -> AppLimits {
-        self.lookup.get().map_or(AppLimits::NONE, |lookup| lookup(app))
+    fn limits(&self, app: &AppId) -> Result<AppLimits, Refusal> {
+        self.lookup.get().map_or(Some(AppLimits::NONE), |lookup| lookup(app)).ok_or_else(|| {
+            Reason::Unauthenticated.because(format!("the app {app} was removed from this gateway"))
+        })
+    }
+
+    /// Waits until no conference of `app` is being made. Once the lookup knows the app no more, none will be.
+    pub(super) async fn settle(&self, app: &AppId) {
+        let mut settled = pin!(self.settled.notified());
+        loop {
+            // Listen first, look second: what settles in between is not missed.
+            settled.as_mut().enable();
+            if self.counts.lock().get(app).is_none_or(|count| count.in_flight == 0) {
+                return;
+            }
+            settled.as_mut().await;
+            settled.set(self.settled.notified());
+        }
     }
 }
 
@@ -100,6 +123,7 @@ impl Permit {
         {
             count.in_flight -= 1;
         }
+        self.shared.quotas.settled.notify_waiters();
     }
 }
 
@@ -111,15 +135,15 @@ impl Drop for Permit {
         if !self.used && self.day == Some(count.day) {
             count.left += 1;
         }
+        self.shared.quotas.settled.notify_waiters();
     }
 }
 
 /// Asks for one more conference of `app`.
 pub(super) async fn permit(shared: &Arc<Shared>, app: &AppId, now: Timestamp) -> Result<Permit, Refusal> {
-    let limits = shared.quotas.limits(app);
     let today = now.0 / DAY_MS;
     loop {
-        if let Some(permit) = take(shared, app, limits, today)? {
+        if let Some(permit) = take(shared, app, now)? {
             return Ok(permit);
         }
         let _turn = shared.quotas.reserving.lock().await;
@@ -127,19 +151,24 @@ pub(super) async fn permit(shared: &Arc<Shared>, app: &AppId, now: Timestamp) ->
         if shared.quotas.counts.lock().get(app).is_some_and(has_left) {
             continue;
         }
-        let block = reserve(shared, app, limits.rooms_per_day_max, now).await?;
+        let max = shared.quotas.limits(app)?.rooms_per_day_max;
+        let (block, reserved) = reserve(shared, app, max, now).await?;
         let mut counts = shared.quotas.counts.lock();
         let count = counts.entry(app.clone()).or_default();
         if count.day != today {
             (count.day, count.left) = (today, 0);
         }
         count.left += block;
+        count.reserved = reserved;
     }
 }
 
 /// `None` where nothing is left of the day's block.
-fn take(shared: &Arc<Shared>, app: &AppId, limits: AppLimits, today: u64) -> Result<Option<Permit>, Refusal> {
+fn take(shared: &Arc<Shared>, app: &AppId, now: Timestamp) -> Result<Option<Permit>, Refusal> {
+    let today = now.0 / DAY_MS;
     let mut counts = shared.quotas.counts.lock();
+    // Under the lock: who sees nothing in flight for an app that is gone can be sure that nothing will be.
+    let limits = shared.quotas.limits(app)?;
     let count = counts.entry(app.clone()).or_default();
     let open = shared.rooms.count_of(app) + count.in_flight as usize;
     if open >= limits.conferences_max as usize {
@@ -152,6 +181,10 @@ fn take(shared: &Arc<Shared>, app: &AppId, limits: AppLimits, today: u64) -> Res
         if count.day != today || count.left == 0 {
             return Ok(None);
         }
+        // A limit that was lowered counts at once, whatever was reserved before.
+        if count.reserved.saturating_sub(count.left) >= limits.rooms_per_day_max {
+            return Err(day_is_full(limits.rooms_per_day_max, now));
+        }
         count.left -= 1;
     }
     count.in_flight += 1;
@@ -159,8 +192,8 @@ fn take(shared: &Arc<Shared>, app: &AppId, limits: AppLimits, today: u64) -> Res
     Ok(Some(Permit { shared, app, day: is_counted.then_some(today), in_flight: true, used: false }))
 }
 
-/// Raises the day's number in the store by a block, and tells how many it holds.
-async fn reserve(shared: &Arc<Shared>, app: &AppId, max: u32, now: Timestamp) -> Result<u32, Refusal> {
+/// Raises the day's number in the store by a block, and tells how many it holds and what the number is then.
+async fn reserve(shared: &Arc<Shared>, app: &AppId, max: u32, now: Timestamp) -> Result<(u32, u32), Refusal> {
     let today = now.0 / DAY_MS;
     let key = ClaimKey::from_parts(&[DAYS_CLAIM, app.as_str(), &today.to_string()])
         .map_err(|_| Reason::StoreUnavailable.because("the day's number of this app cannot be kept"))?;
@@ -182,7 +215,7 @@ async fn reserve(shared: &Arc<Shared>, app: &AppId, max: u32, now: Timestamp) ->
                     let (shared, app) = (Arc::clone(shared), app.clone());
                     shared.tasks.clone().spawn(async move { forget_old_days(&shared, &app, today).await });
                 }
-                return Ok(block);
+                return Ok((block, reserved + block));
             }
             Err(ClaimError::Conflict) => {}
             Err(ClaimError::Unavailable(error)) => return Err(unavailable(&key, &error)),

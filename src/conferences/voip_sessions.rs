@@ -22,6 +22,15 @@ const ATTEMPTS_MAX: u32 = 8;
 /// part of what has not.
 const SWEPT_PER_USE: usize = 8;
 
+/// A session key that was neither handed in anew nor used for so long is thrown away: WeChat's own is void long before,
+/// and a user that comes back logs in again.
+const SESSION_UNUSED_DAYS: u64 = 30;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Sessions that one step of the sweep looks at: as many deletions share a commit without anybody waiting for it.
+const SWEPT_PER_STEP: usize = 64;
+/// What a kept session begins with. One of an older version, which knew no days, is the sealed text alone.
+const KEPT_BEGINS: &[u8] = b"used:";
+
 /// A session of WeChat's login, as the app's backend handed it in.
 #[derive(Clone)]
 pub struct VoipSession {
@@ -77,12 +86,40 @@ pub struct VoipSessions {
     key: SealingKey,
     /// How far the sweep of nonces has come.
     swept: Mutex<Option<ClaimKey>>,
+    /// How far the sweep of sessions has come.
+    swept_sessions: Mutex<Option<ClaimKey>>,
+}
+
+/// What the store keeps of a session: the day on which it was used last, and the sealed text.
+struct Kept<'a> {
+    /// `None` in one of an older version.
+    day: Option<u64>,
+    sealed: &'a [u8],
+}
+
+impl<'a> Kept<'a> {
+    fn read(value: &'a [u8]) -> Self {
+        let parse = || {
+            let (day, sealed) = value.strip_prefix(KEPT_BEGINS)?.split_at_checked(size_of::<u64>())?;
+            Some(Self { day: Some(u64::from_be_bytes(day.try_into().ok()?)), sealed })
+        };
+        parse().unwrap_or(Self { day: None, sealed: value })
+    }
+
+    /// The same as used at `now`.
+    fn used(&self, now: Timestamp) -> Bytes {
+        [KEPT_BEGINS, &today(now).to_be_bytes(), self.sealed].concat().into()
+    }
+}
+
+fn today(now: Timestamp) -> u64 {
+    now.0 / DAY_MS
 }
 
 impl VoipSessions {
     /// Keeps them in `store`, session keys sealed with `key`.
     pub fn new(store: Arc<dyn Store>, key: SealingKey) -> Self {
-        Self { store, key, swept: Mutex::default() }
+        Self { store, key, swept: Mutex::default(), swept_sessions: Mutex::default() }
     }
 
     /// Keeps the newest session of `openid` in the stead of an earlier one. `nonce` is random.
@@ -92,6 +129,7 @@ impl VoipSessions {
         openid: &UserName,
         session: &VoipSession,
         nonce: [u8; SEAL_NONCE_BYTES],
+        now: Timestamp,
     ) -> Result<(), Refusal> {
         let key = claim_key(SESSIONS_CLAIM, app, openid.as_str())?;
         let unsealed = Unsealed {
@@ -100,10 +138,11 @@ impl VoipSessions {
         };
         let text = Zeroizing::new(serde_json::to_vec(&unsealed).unwrap_or_default());
         let sealed = self.key.seal(key.as_str(), &text, nonce);
-        let sealed = Bytes::from(sealed.ok_or_else(|| not_kept("the session key cannot be sealed"))?);
+        let sealed = sealed.ok_or_else(|| not_kept("the session key cannot be sealed"))?;
+        let value = Kept { day: None, sealed: &sealed }.used(now);
         for _ in 0..ATTEMPTS_MAX {
             let kept = self.store.get(&key).await.map_err(|error| unavailable(&error))?;
-            match self.store.put(&key, kept.map(|claim| claim.revision), sealed.clone()).await {
+            match self.store.put(&key, kept.map(|claim| claim.revision), value.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(ClaimError::Conflict) => {}
                 Err(ClaimError::Unavailable(error)) => return Err(unavailable(&error)),
@@ -113,13 +152,23 @@ impl VoipSessions {
         Err(Reason::Overloaded.because("this session is being replaced again and again; try again"))
     }
 
-    /// The session of `openid`, if there is one that this gateway can read.
-    pub async fn get(&self, app: &AppId, openid: &UserName) -> Result<Option<VoipSession>, Refusal> {
+    /// The session of `openid`, if there is one that this gateway can read. It counts as used on this day.
+    pub async fn get(
+        &self,
+        app: &AppId,
+        openid: &UserName,
+        now: Timestamp,
+    ) -> Result<Option<VoipSession>, Refusal> {
         let key = claim_key(SESSIONS_CLAIM, app, openid.as_str())?;
         let Some(claim) = self.store.get(&key).await.map_err(|error| unavailable(&error))? else {
             return Ok(None);
         };
-        let opened = self.key.open(key.as_str(), &claim.value);
+        let kept = Kept::read(&claim.value);
+        let opened = self.key.open(key.as_str(), kept.sealed);
+        if opened.is_some() && kept.day != Some(today(now)) {
+            // One write a day. Where it fails, a later use or the next login makes up for it.
+            let _ = self.store.put(&key, Some(claim.revision), kept.used(now)).await;
+        }
         if opened.is_none() {
             tracing::warn!(%app, "a session key was sealed with another master key; the next login replaces it");
         }
@@ -128,6 +177,55 @@ impl VoipSessions {
             session_key: Zeroizing::new(unsealed.session_key.into_owned()),
             mini_app_id: unsealed.mini_app_id.map(Cow::into_owned),
         }))
+    }
+
+    /// Throws away some of the sessions that were not used for long, and tells whether there are more to look at. One of
+    /// an older version counts as used when it is seen here first.
+    pub async fn sweep_unused(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let Ok(under) = ClaimKey::from_parts(&[SESSIONS_CLAIM]) else { return Ok(false) };
+        let after = self.swept_sessions.lock().clone();
+        let page = self.store.list(&under, after.as_ref(), SWEPT_PER_STEP).await?;
+        let is_end = page.len() < SWEPT_PER_STEP;
+        let steps = page.iter().map(|(key, claim)| async move {
+            let kept = Kept::read(&claim.value);
+            match kept.day {
+                None => self.store.put(key, Some(claim.revision), kept.used(now)).await.map(drop),
+                Some(day) if day + SESSION_UNUSED_DAYS < today(now) => {
+                    self.store.delete(key, claim.revision).await
+                }
+                Some(_) => Ok(()),
+            }
+        });
+        for step in futures_util::future::join_all(steps).await {
+            match step {
+                Err(ClaimError::Unavailable(error)) => return Err(error),
+                // Somebody uses it right now.
+                Ok(()) | Err(ClaimError::Conflict | ClaimError::TooLarge(_)) => {}
+            }
+        }
+        *self.swept_sessions.lock() = page.last().filter(|_| !is_end).map(|(key, _)| key.clone());
+        Ok(!is_end)
+    }
+
+    /// Throws away all sessions and nonces of `app`.
+    pub async fn forget_app(&self, app: &AppId) -> Result<(), Refusal> {
+        for kind in [SESSIONS_CLAIM, NONCES_CLAIM] {
+            let Ok(under) = ClaimKey::from_parts(&[kind, app.as_str()]) else { continue };
+            let mut after = None;
+            loop {
+                let page = self.store.list(&under, after.as_ref(), SWEPT_PER_STEP).await;
+                let page = page.map_err(|error| unavailable(&error))?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                let deletions = page.iter().map(|(key, claim)| self.store.delete(key, claim.revision));
+                for deleted in futures_util::future::join_all(deletions).await {
+                    if let Err(ClaimError::Unavailable(error)) = deleted {
+                        return Err(unavailable(&error));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Uses `nonce` up. Refused where another request has used it, and that use has not run out at `now`.
@@ -236,19 +334,52 @@ mod tests {
         let sessions = open(&store, 1);
         for (number, text) in ["first-key", "second-key"].into_iter().enumerate() {
             let nonce = [u8::try_from(number).unwrap(); SEAL_NONCE_BYTES];
-            sessions.put(&app(), &openid, &session(text), nonce).await.unwrap();
+            sessions.put(&app(), &openid, &session(text), nonce, NOW).await.unwrap();
         }
-        let kept = open(&store, 1).get(&app(), &openid).await.unwrap().unwrap();
+        let kept = open(&store, 1).get(&app(), &openid, NOW).await.unwrap().unwrap();
         assert_eq!((kept.session_key.as_str(), kept.mini_app_id.as_deref()), ("second-key", Some("wx1")));
         let key = claim_key(SESSIONS_CLAIM, &app(), openid.as_str()).unwrap();
         let value = store.get(&key).await.unwrap().unwrap().value;
         assert!(!value.windows(10).any(|window| window == b"second-key"));
         assert!(
-            open(&store, 2).get(&app(), &openid).await.unwrap().is_none(),
+            open(&store, 2).get(&app(), &openid, NOW).await.unwrap().is_none(),
             "another master key opens nothing"
         );
         let stranger = AppId::parse("other").unwrap();
-        assert!(sessions.get(&stranger, &openid).await.unwrap().is_none());
+        assert!(sessions.get(&stranger, &openid, NOW).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_session_is_thrown_away_when_nobody_used_it_for_thirty_days() {
+        let store = Arc::new(MemoryStore::new());
+        let sessions = open(&store, 1);
+        let session = VoipSession { session_key: "key".to_owned().into(), mini_app_id: None };
+        let name = |number: u64| UserName::parse(&format!("openid-{number:03}")).unwrap();
+        let days = |days: u64| NOW.plus_ms(days * DAY_MS);
+        for number in 0..150 {
+            sessions.put(&app(), &name(number), &session, [1; SEAL_NONCE_BYTES], NOW).await.unwrap();
+        }
+        // One as an older version kept it.
+        let old = claim_key(SESSIONS_CLAIM, &app(), name(7).as_str()).unwrap();
+        let claim = store.get(&old).await.unwrap().unwrap();
+        let sealed = Bytes::copy_from_slice(Kept::read(&claim.value).sealed);
+        store.put(&old, Some(claim.revision), sealed).await.unwrap();
+        let round = async |now| {
+            let mut steps = 1;
+            while sessions.sweep_unused(now).await.unwrap() {
+                steps += 1;
+            }
+            let under = ClaimKey::from_parts(&[SESSIONS_CLAIM]).unwrap();
+            (steps, store.list(&under, None, 1000).await.unwrap().len())
+        };
+        assert!(sessions.get(&app(), &name(9), days(3)).await.unwrap().is_some());
+        assert_eq!(round(days(2)).await, (3, 150));
+        assert_eq!(round(days(30)).await, (3, 150));
+        assert_eq!(round(days(31)).await.1, 2, "the one that was used, and the one of unknown age");
+        assert_eq!(round(days(33)).await.1, 1);
+        assert!(sessions.get(&app(), &name(9), days(33)).await.unwrap().is_some());
+        assert_eq!(round(days(63)).await.1, 1, "each use counts");
+        assert_eq!(round(days(64)).await.1, 0);
     }
 
     #[tokio::test]

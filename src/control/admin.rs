@@ -33,6 +33,7 @@ use super::problem::Problem;
 use crate::clock;
 use crate::conferences::Conferences;
 use crate::conferences::apps::{AppEntry, AppLimits, Apps};
+use crate::conferences::voip_sessions::VoipSessions;
 use crate::domain::conference::Actor;
 use crate::domain::{AppId, Command, Reason, Refusal};
 use crate::entropy;
@@ -43,8 +44,6 @@ use crate::listen::Listening;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Conferences that are looked up at once while those of an app are ended.
 const PAGE: usize = 100;
-/// Looks for conferences of an app that is removed: the second finds those that were being created during the first.
-const LOOKS_MAX: usize = 3;
 
 /// What the operators' routes work with.
 pub struct AdminDeps {
@@ -52,6 +51,8 @@ pub struct AdminDeps {
     pub conferences: Arc<Conferences>,
     /// The apps.
     pub apps: Arc<Apps>,
+    /// What is kept for VoIP rooms.
+    pub voip_sessions: Arc<VoipSessions>,
     /// Tells the apps' servers of events; nobody is told for an app that is gone.
     pub webhooks: Arc<Webhooks>,
     /// Where the gateway listens.
@@ -252,6 +253,7 @@ async fn remove(
             }
             let conferences_ended = end_all(&admin.conferences, &app_id).await?;
             admin.webhooks.put_targets(&app_id, Vec::new()).await?;
+            admin.voip_sessions.forget_app(&app_id).await?;
             removal.finish().await?;
             tracing::info!(app = %app_id, conferences_ended, "an app was removed");
             Ok(json(StatusCode::OK, &RemoveAnswer { app_id, conferences_ended }))
@@ -259,28 +261,24 @@ async fn remove(
         .await
 }
 
-/// Ends the conferences of `app` as its own backend would, and tells how many.
+/// Ends the conferences of `app`, which may make no more, as its own backend would, and tells how many.
 async fn end_all(conferences: &Conferences, app: &AppId) -> Result<usize, Refusal> {
+    conferences.creations_settled(app).await;
     let mut ended = 0;
-    for _ in 0..LOOKS_MAX {
-        let mut after = None;
-        loop {
-            let page = conferences.list(app, after.as_ref(), PAGE);
-            let Some(last) = page.last() else { break };
-            after = Some(last.id().clone());
-            for conference in &page {
-                match conferences
-                    .execute(conference.id(), Command::End { by: Actor::App }, clock::now())
-                    .await
-                {
-                    Ok(_) => ended += 1,
-                    Err(refusal) if refusal.reason == Reason::ConferenceClosed => {}
-                    Err(refusal) => return Err(refusal),
-                }
+    let mut after = None;
+    loop {
+        let page = conferences.list(app, after.as_ref(), PAGE);
+        let Some(last) = page.last() else { return Ok(ended) };
+        after = Some(last.id().clone());
+        for conference in &page {
+            let end = Command::End { by: Actor::App };
+            match conferences.execute(conference.id(), end, clock::now()).await {
+                Ok(_) => ended += 1,
+                Err(refusal) if refusal.reason == Reason::ConferenceClosed => {}
+                Err(refusal) => return Err(refusal),
             }
         }
     }
-    Ok(ended)
 }
 
 fn app_id(text: &str) -> Result<AppId, Refusal> {

@@ -121,7 +121,7 @@ pub struct ControlDeps {
     /// Hashes and verifies conference passwords.
     pub passwords: Arc<Passwords>,
     /// Session keys and used nonces of VoIP rooms.
-    pub voip_sessions: VoipSessions,
+    pub voip_sessions: Arc<VoipSessions>,
     /// Told of each heartbeat of a member that is inside.
     pub heartbeats: Arc<dyn Heartbeats>,
     /// Feeds events to members.

@@ -210,7 +210,8 @@ refusals!(SessionRefusals: BODY, CALLER);
 
 /// Keep a session key
 ///
-/// For the user with this openid, in the stead of the one of an earlier login. It is kept encrypted, and never shown.
+/// For the user with this openid, in the stead of the one of an earlier login. It is kept encrypted, never shown, and thrown away when
+/// nobody used it for thirty days.
 #[utoipa::path(
     put,
     path = path::VOIP_SESSION,
@@ -231,7 +232,7 @@ async fn keep_session(
         session_key: Zeroizing::new(request.session_key.0),
         mini_app_id: request.app_id.map(|id| id.0),
     };
-    control.voip_sessions.put(&app, &openid?, &session, random()?).await?;
+    control.voip_sessions.put(&app, &openid?, &session, random()?, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -321,7 +322,7 @@ impl Control {
         let now = clock::now();
         let TimeStamp(at) = request.time_stamp;
         let until = at.valid_until(now)?;
-        let session = self.voip_sessions.get(app, openid).await?.ok_or_else(|| {
+        let session = self.voip_sessions.get(app, openid, now).await?.ok_or_else(|| {
             Reason::Unauthenticated.because(
                 "no session key of this user is known; the app's backend hands it in after each login",
             )

@@ -22,7 +22,7 @@ fn created(app: &AppId) -> Created {
 
 async fn open(store: &Arc<MemoryStore>, rooms_per_day_max: u32, conferences_max: u32) -> Arc<Conferences> {
     let conferences = Conferences::open(store.clone(), vec![]).await.unwrap();
-    conferences.limit_apps(Arc::new(move |_| AppLimits { rooms_per_day_max, conferences_max }));
+    conferences.limit_apps(Arc::new(move |_| Some(AppLimits { rooms_per_day_max, conferences_max })));
     conferences
 }
 
@@ -131,4 +131,60 @@ async fn a_days_number_that_cannot_be_read_or_written_makes_no_conference() {
     store.put(&key, None, Bytes::from_static(b"many")).await.unwrap();
     assert_eq!(make(&conferences, "a", MORNING).await.unwrap_err().reason, Reason::StoreUnavailable);
     assert_eq!(conferences.count(), 0);
+}
+
+/// Conferences whose one limit, and whether their apps are there, the test changes as it goes.
+async fn changeable(store: &Arc<MemoryStore>) -> (Arc<Conferences>, Arc<Mutex<Option<u32>>>) {
+    let conferences = Conferences::open(store.clone(), vec![]).await.unwrap();
+    let max = Arc::new(Mutex::new(Some(1000)));
+    let asked = Arc::clone(&max);
+    conferences.limit_apps(Arc::new(move |_| {
+        asked.lock().map(|rooms_per_day_max| AppLimits { rooms_per_day_max, ..AppLimits::NONE })
+    }));
+    (conferences, max)
+}
+
+#[tokio::test]
+async fn a_lowered_limit_counts_at_once_and_a_raised_one_too() {
+    let store = Arc::new(MemoryStore::new());
+    let (conferences, max) = changeable(&store).await;
+    for _ in 0..3 {
+        make(&conferences, "a", MORNING).await.unwrap();
+    }
+    *max.lock() = Some(4);
+    make(&conferences, "a", MORNING).await.unwrap();
+    assert_eq!(make(&conferences, "a", MORNING).await.unwrap_err().reason, Reason::RateLimited);
+    *max.lock() = Some(2);
+    assert_eq!(make(&conferences, "a", MORNING).await.unwrap_err().reason, Reason::RateLimited);
+    *max.lock() = Some(12);
+    for _ in 4..12 {
+        make(&conferences, "a", MORNING).await.unwrap();
+    }
+    assert_eq!(make(&conferences, "a", MORNING).await.unwrap_err().reason, Reason::RateLimited);
+}
+
+#[tokio::test]
+async fn when_an_app_is_gone_nothing_of_it_is_in_the_making_any_more() {
+    let store = Arc::new(MemoryStore::new());
+    let (conferences, max) = changeable(&store).await;
+    make(&conferences, "a", MORNING).await.unwrap();
+    let held = store.faults().hold_appends();
+    let making = tokio::spawn({
+        let conferences = Arc::clone(&conferences);
+        async move { make(&conferences, "a", MORNING).await }
+    });
+    held.arrived(1).await;
+    *max.lock() = None;
+    assert_eq!(make(&conferences, "a", MORNING).await.unwrap_err().reason, Reason::Unauthenticated);
+    {
+        let gone = app("a");
+        let mut settled = std::pin::pin!(conferences.creations_settled(&gone));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(settled.as_mut().poll(&mut context).is_pending(), "one is being made");
+        conferences.creations_settled(&app("b")).await;
+        held.release();
+        settled.await;
+    }
+    assert_eq!(conferences.list(&app("a"), None, 10).len(), 2, "what was being made is there to be ended");
+    making.await.unwrap().unwrap();
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use super::*;
+use crate::conferences::voip_sessions::VoipSession;
 use crate::control::admin::{self, AdminDeps, Changes};
 use crate::events::webhooks::TargetRequest;
 use crate::listen::Listening;
@@ -13,6 +14,7 @@ struct Operators {
     router: Router,
     apps: Arc<Apps>,
     webhooks: Arc<Webhooks>,
+    voip_sessions: Arc<VoipSessions>,
     changes: Changes,
 }
 
@@ -25,6 +27,7 @@ async fn operators() -> Operators {
     let settings =
         WebhookSettings { retry_min: minute, retry_max: minute, give_up_ms: 60_000, conferences_at_once: 1 };
     let outbound = Outbound::new(Policy::new(|_| true), minute);
+    let voip_sessions = Arc::new(VoipSessions::new(store.clone(), TokenKeys::derive(&[7; 32]).sealing));
     let webhooks = Webhooks::open(store, Arc::clone(&conferences), outbound, settings, Metrics::new());
     let webhooks = webhooks.await.unwrap();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -32,11 +35,12 @@ async fn operators() -> Operators {
     let router = admin::router(AdminDeps {
         conferences,
         apps: Arc::clone(&apps),
+        voip_sessions: Arc::clone(&voip_sessions),
         webhooks: Arc::clone(&webhooks),
         listening: Listening { rtmp: nowhere, http: nowhere, ops: nowhere },
         changes: changes.clone(),
     });
-    Operators { router, apps, webhooks, changes }
+    Operators { router, apps, webhooks, voip_sessions, changes }
 }
 
 fn app(name: &str) -> AppId {
@@ -74,4 +78,21 @@ async fn nobody_is_told_of_an_app_that_was_removed() {
     let removed = operators.router.clone().oneshot(request("DELETE", "/v1/apps/other", Value::Null)).await;
     assert_eq!(removed.unwrap().status(), 200);
     assert_eq!(operators.webhooks.targets(&app("other")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn session_keys_go_with_their_app() {
+    let operators = operators().await;
+    operators.apps.add(&app("other"), "the-secret-of-other", Default::default()).await.unwrap();
+    let openid = UserName::parse("openid").unwrap();
+    let session = VoipSession { session_key: "key".to_owned().into(), mini_app_id: None };
+    for app in [app("first"), app("other")] {
+        operators.voip_sessions.put(&app, &openid, &session, [1; 12], clock::now()).await.unwrap();
+    }
+    let removed = operators.router.clone().oneshot(request("DELETE", "/v1/apps/other", Value::Null)).await;
+    assert_eq!(removed.unwrap().status(), 200);
+    let kept = async |name: &str| {
+        operators.voip_sessions.get(&app(name), &openid, clock::now()).await.unwrap().is_some()
+    };
+    assert_eq!((kept("first").await, kept("other").await), (true, false));
 }

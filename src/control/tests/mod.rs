@@ -134,7 +134,7 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
         feed,
         flv: Arc::new(flv),
         apps: Arc::new(apps.unwrap()),
-        voip_sessions: VoipSessions::new(store.clone(), keys.sealing.clone()),
+        voip_sessions: Arc::new(VoipSessions::new(store.clone(), keys.sealing.clone())),
         passwords: Arc::new(Passwords::new([6; 32])),
         heartbeats: Arc::clone(&beats) as Arc<dyn Heartbeats>,
         keys: keys.clone(),
