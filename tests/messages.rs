@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use support::api::{Answer, Refused as _};
 use support::{Conference, EventSocket, Gateway, Member};
@@ -118,5 +120,26 @@ async fn a_member_says_five_things_a_second_and_the_app_as_many_as_it_likes() {
         clara.exit().await.expect("left");
     }
     assert!(refused > 0, "forty in a row are too many");
+
+    // Nor a guest, who has another name each time.
+    let answer = conference.ticket_with(json!({ "role": 3 })).await.expect("a ticket for guests");
+    let (ticket, mut refused) = (answer["ticket"].as_str().expect("a ticket"), 0);
+    let mut names = BTreeSet::new();
+    for _ in 0..8 {
+        let guest = conference.app.api.join(&conference.id, ticket).await.expect("a guest");
+        names.insert(guest.name.clone());
+        for number in 0..5 {
+            refused += u32::from(say(&guest, json!({ "body": number })).await.is_err());
+        }
+        guest.exit().await.expect("left");
+    }
+    assert_eq!(names.len(), 8);
+    assert!(refused > 0, "forty in a row are too many for a guest");
+    let other = conference.ticket_with(json!({ "role": 3 })).await.expect("another ticket");
+    let other = other["ticket"].as_str().expect("a ticket");
+    let guest = conference.app.api.join(&conference.id, other).await.expect("a guest");
+    say(&guest, json!({ "body": "hello" }))
+        .await
+        .expect("who came with another ticket has a budget of its own");
     gateway.stop().await;
 }

@@ -1,5 +1,6 @@
 //! From which address a request comes, proxies seen through.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
@@ -21,6 +22,15 @@ const HOPS_MAX: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAddress(pub(super) IpAddr);
 
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Each request has it that came in by a listener.
+        Ok(parts.extensions.get().copied().unwrap_or(Self(IpAddr::V4(Ipv4Addr::LOCALHOST))))
+    }
+}
+
 /// The place of a socket that is to stay open when its request has been answered.
 pub(super) struct SocketPlace {
     address: IpAddr,
@@ -38,8 +48,7 @@ impl FromRequestParts<Control> for SocketPlace {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
-        let address = parts.extensions.get::<ClientAddress>();
-        let address = address.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ClientAddress(address)| *address);
+        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, control).await;
         let proxied = parts.extensions.get::<Peer>().is_some_and(|peer| control.endpoints.is_proxied(peer));
         Ok(Self { address, proxied, held: parts.extensions.get().cloned() })
     }

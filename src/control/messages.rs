@@ -1,5 +1,7 @@
 //! Messages to a conference.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,20 +13,38 @@ use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Json, Query, json};
+use super::client::{ClientAddress, neighbourhood};
 use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
 use super::idempotency::{KeyHeader, Keyed, acting};
 use super::members::ForUser;
 use super::place::InConference;
 use super::rate::{Limiter, Rate};
 use super::{Answer, Control, path};
-use crate::domain::{Command, ConferenceId, MemberId, Reason, UserName};
+use crate::domain::conference::Member;
+use crate::domain::{Command, ConferenceId, MemberId, Reason, TicketId, UserName};
 use crate::events::schema;
 
 /// Messages a second of one member (contract, section Control API), and as many at once.
 const MESSAGES_PER_SECOND: u32 = 5;
 
-/// Whose budget it is: a user keeps it when it leaves and joins again.
-pub(super) type Sender = (ConferenceId, UserName);
+/// Whose budget it is, so that nobody gets a fresh one by leaving and joining again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Sender {
+    /// A user keeps its name.
+    User(ConferenceId, UserName),
+    /// A guest has a new name each time, and the same ticket as many others: those who come with it from one address share
+    /// a budget.
+    Guest(ConferenceId, TicketId, IpAddr),
+}
+
+impl Sender {
+    fn of(conference: &ConferenceId, member: &Member, address: IpAddr) -> Self {
+        match member.guest_ticket.as_ref().filter(|_| member.user.is_guest()) {
+            Some(ticket) => Self::Guest(conference.clone(), ticket.clone(), neighbourhood(address)),
+            None => Self::User(conference.clone(), member.user.clone()),
+        }
+    }
+}
 
 pub(super) fn limiter() -> Limiter<Sender> {
     Limiter::new(Rate::per_second(MESSAGES_PER_SECOND, 1))
@@ -59,7 +79,7 @@ refusals!(MessageRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::RateLimited])
 /// Send a message
 ///
 /// To everybody, or to some members alone: then only the sender, they and the app key see it. It comes as the event `message`. A member
-/// may send five a second; the app key without `user` is not limited, and such a message has `from: null`.
+/// may send five a second, and so may the guests of one ticket from one address together; the app key without `user` is not limited, and such a message has `from: null`.
 #[utoipa::path(
     post,
     path = path::MESSAGES,
@@ -73,6 +93,7 @@ refusals!(MessageRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::RateLimited])
 async fn send(
     State(control): State<Control>,
     caller: Insider,
+    ClientAddress(address): ClientAddress,
     InConference(id): InConference,
     Query(query): Query<ForUser>,
     keyed: Keyed<Json<MessageRequest>>,
@@ -85,7 +106,7 @@ async fn send(
     };
     if let Some(subject) = &from {
         let member = conference.subject(subject)?;
-        control.messages.take(&(id.clone(), member.user.clone())).map_err(|wait| {
+        control.messages.take(&Sender::of(&id, member, address)).map_err(|wait| {
             Reason::RateLimited
                 .because(format!("a member sends at most {MESSAGES_PER_SECOND} messages a second"))
                 .after(wait)
