@@ -37,7 +37,7 @@ use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
-use crate::retention::{Keep, LogReader, Retention, Sweep};
+use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
@@ -365,6 +365,14 @@ impl Present for Feed {
 impl LogReader for Webhooks {
     fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
         self.unread_from(conference, app)
+    }
+
+    fn wants_removed(&self, app: &AppId) -> bool {
+        self.has_stopped_reading(app)
+    }
+
+    fn removed(&self, app: &AppId, conference: &ConferenceId, removed: Removed) {
+        self.removed(app, conference, (removed.from, removed.to), removed.at);
     }
 }
 

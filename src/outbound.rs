@@ -8,7 +8,8 @@ mod address;
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect;
+use tokio::sync::Semaphore;
 
 pub use address::refused_class;
 
@@ -31,10 +33,19 @@ const IDLE_KEPT: Duration = Duration::from_secs(30);
 /// Addresses of one name that are tried: a name with more of them is not more reachable for it.
 const ADDRESSES_MAX: usize = 8;
 
-/// Which addresses may be called.
+/// Names that are looked up at once. Each holds a thread until the system's resolver answers or gives up, which can take
+/// it half a minute; the threads that are left serve files and passwords.
+const LOOKUPS_MAX: usize = 32;
+
+/// Asks the system for the addresses of a name. Blocks.
+type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+/// Which addresses may be called. Clones share the places for lookups.
 #[derive(Clone)]
 pub struct Policy {
     allowed: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    lookup: Lookup,
+    lookups: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Policy {
@@ -74,7 +85,7 @@ pub enum ResolveError {
     Forbidden(#[from] Forbidden),
     /// The resolver failed.
     #[error("the name cannot be resolved")]
-    Failed(#[source] std::io::Error),
+    Failed(#[source] io::Error),
     /// It has no address.
     #[error("the name has no address")]
     Empty,
@@ -83,7 +94,12 @@ pub enum ResolveError {
 impl Policy {
     /// Refuses every address of an inner or special network, except where `allowed` says yes.
     pub fn new(allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        Self { allowed: Arc::new(allowed) }
+        let lookup = |host: &str, port| (host, port).to_socket_addrs().map(Iterator::collect);
+        Self {
+            allowed: Arc::new(allowed),
+            lookup: Arc::new(lookup),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        }
     }
 
     /// Whether `address` may be called. An IPv4 address in the clothes of IPv6 counts as IPv4.
@@ -118,11 +134,23 @@ impl Policy {
         }
     }
 
+    /// Waits for a place first, and gives it back when the system has answered, however long nobody waits for that any
+    /// more: what hangs holds no more threads than there are places.
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let (lookup, host) = (Arc::clone(&self.lookup), host.to_owned());
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            lookup(&host, port)
+        });
+        looked_up.await.map_err(io::Error::other)?
+    }
+
     /// The addresses of `host` that may be called; connect to these and resolve no second time.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
         let found: Vec<SocketAddr> = match literal(host) {
             Some(address) => vec![SocketAddr::new(address, port)],
-            None => tokio::net::lookup_host((host, port)).await.map_err(ResolveError::Failed)?.collect(),
+            None => self.look_up(host, port).await.map_err(ResolveError::Failed)?,
         };
         let mut refused = None;
         let mut permitted = Vec::new();

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -232,4 +233,52 @@ async fn an_error_names_neither_url_nor_query() {
     let error = outbound.post_json(&gone, &[], Bytes::from_static(b"{}")).await.unwrap_err();
     assert!(matches!(&error, CallError::Unreachable(_)), "{error:?}");
     assert!(!error.to_string().contains("hidden") && !error.to_string().contains("hook"), "{error}");
+}
+
+/// A resolver that answers when the test lets it.
+#[derive(Default)]
+struct Resolver {
+    /// Lookups under way, and whether they may end.
+    state: parking_lot::Mutex<(usize, bool)>,
+    changed: parking_lot::Condvar,
+}
+
+impl Resolver {
+    fn look_up(&self) {
+        let mut state = self.state.lock();
+        state.0 += 1;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut state, |(_, may_end)| !*may_end);
+    }
+}
+
+#[tokio::test]
+async fn lookups_that_hang_hold_so_many_threads_and_no_more() {
+    let resolver = Arc::new(Resolver::default());
+    let asked = Arc::clone(&resolver);
+    let lookup = move |_: &str, port| {
+        asked.look_up();
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+    };
+    let policy = Policy { lookup: Arc::new(lookup), ..loopback() };
+    for number in 0..LOOKUPS_MAX {
+        // Given up at once, as a call does whose time is over.
+        let host = format!("{number}.example");
+        let mut call = policy.resolve(&host, 80).boxed();
+        assert!((&mut call).now_or_never().is_none());
+    }
+    let all_hang = Arc::clone(&resolver);
+    let wait = move || {
+        let mut state = all_hang.state.lock();
+        all_hang.changed.wait_while(&mut state, |(count, _)| *count < LOOKUPS_MAX);
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap();
+    let mut late = Box::pin(policy.resolve("late.example", 80));
+    assert!((&mut late).now_or_never().is_none());
+    assert_eq!((resolver.state.lock().0, policy.lookups.available_permits()), (LOOKUPS_MAX, 0));
+    // A literal address needs no lookup.
+    assert!(policy.resolve("127.0.0.1", 80).now_or_never().unwrap().is_ok());
+    resolver.state.lock().1 = true;
+    resolver.changed.notify_all();
+    assert_eq!(late.await.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 80))]);
 }

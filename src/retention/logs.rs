@@ -1,6 +1,6 @@
 //! One step on one log.
 
-use super::Retention;
+use super::{Removed, Retention};
 use crate::conferences::folding::{conference_of, fold, snapshot_of};
 use crate::domain::{Conference, ConferenceId, Record, Seq, Timestamp};
 use crate::store::{Revision, SnapshotAt, StoreError, TRIM_RECORDS_MAX};
@@ -48,6 +48,12 @@ impl Retention {
             // the same; between the two, past events cannot be told.
             None => drop(self.conferences.keep_snapshot(id).await?),
         }
+        let app = &conference.settings.app;
+        if let Some(removed) = Removed::of(due.iter().map(|(_, record)| record))
+            && self.wants_removed(app)
+        {
+            self.tell_removed(app, id, removed);
+        }
         let removed = self.trim(id, through).await?;
         Ok(removed > 0 && due.len() == TRIM_RECORDS_MAX)
     }
@@ -67,16 +73,21 @@ impl Retention {
 
     /// Removes some records of an ended log. Tells whether more is due.
     pub(super) async fn trim_ended_log(&self, id: &ConferenceId) -> Result<bool, StoreError> {
-        let through = match self.unread_of_ended(id).await? {
-            None => Revision::END,
-            Some(unread) => {
-                let page = self.store.read(id, Revision::START, TRIM_RECORDS_MAX).await?;
-                let is_read = |record: &Record| record.events.last().is_some_and(|last| last.seq < unread);
-                match page.iter().take_while(|(_, record)| is_read(record)).last() {
-                    Some((revision, _)) => *revision,
-                    None => return Ok(false),
-                }
+        let app = self.app_of_ended(id).await?;
+        let unread = self.unread_from(id, app.as_ref());
+        let teller = app.as_ref().filter(|app| self.wants_removed(app));
+        let through = if unread.is_none() && teller.is_none() {
+            Revision::END
+        } else {
+            let page = self.store.read(id, Revision::START, TRIM_RECORDS_MAX).await?;
+            let unread = unread.unwrap_or(Seq(u64::MAX));
+            let is_read = |record: &Record| record.events.last().is_some_and(|last| last.seq < unread);
+            let due: Vec<_> = page.iter().take_while(|(_, record)| is_read(record)).collect();
+            let Some((through, _)) = due.last() else { return Ok(false) };
+            if let Some((app, removed)) = teller.zip(Removed::of(due.iter().map(|(_, record)| record))) {
+                self.tell_removed(app, id, removed);
             }
+            *through
         };
         Ok(self.trim(id, through).await? == TRIM_RECORDS_MAX)
     }
@@ -89,7 +100,8 @@ impl Retention {
 
     /// Forgets an ended log that nobody needs any more.
     pub(super) async fn forget_log(&self, id: &ConferenceId) -> Result<(), StoreError> {
-        if self.unread_of_ended(id).await?.is_none() {
+        let app = self.app_of_ended(id).await?;
+        if self.unread_from(id, app.as_ref()).is_none() {
             self.store.forget(id).await?;
             self.metrics.logs_forgotten.inc();
         }

@@ -18,7 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::conferences::Conferences;
-use crate::domain::{AppId, ConferenceId, Seq, Timestamp};
+use crate::domain::{AppId, ConferenceId, Record, Seq, Timestamp};
 use crate::store::{EndedPart, PAGE_ITEMS_MAX, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -45,6 +45,35 @@ pub trait LogReader: Send + Sync {
     /// The first event of the conference that it still needs; `None` if it needs none. `app` is whose conference it is,
     /// `None` where its log does not tell. Asked for every log that is due: must be quick.
     fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq>;
+
+    /// Whether it wants to be told by [`Self::removed`] what goes from the logs of `app`, because it has not read what it
+    /// no longer holds back.
+    fn wants_removed(&self, _app: &AppId) -> bool {
+        false
+    }
+
+    /// These events of a conference of `app` go now.
+    fn removed(&self, _app: &AppId, _conference: &ConferenceId, _removed: Removed) {}
+}
+
+/// The oldest events of a log, which go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// The first of them.
+    pub from: Seq,
+    /// The last of them.
+    pub to: Seq,
+    /// When the last of them happened.
+    pub at: Timestamp,
+}
+
+impl Removed {
+    fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<Self> {
+        let mut events = records.into_iter().flat_map(|record| &record.events);
+        let first = events.next()?;
+        let last = events.last().unwrap_or(first);
+        Some(Self { from: first.seq, to: last.seq, at: last.at })
+    }
 }
 
 /// Something else that expires: claims of past days, used nonces, free pages of a file.
@@ -194,10 +223,16 @@ impl Retention {
         self.readers.iter().filter_map(|reader| reader.unread_from(conference, app)).min()
     }
 
-    /// The same of a log that ended.
-    async fn unread_of_ended(&self, id: &ConferenceId) -> Result<Option<Seq>, StoreError> {
-        let app = self.store.status(id).await?.and_then(|status| status.app);
-        Ok(self.unread_from(id, app.as_ref()))
+    async fn app_of_ended(&self, id: &ConferenceId) -> Result<Option<AppId>, StoreError> {
+        Ok(self.store.status(id).await?.and_then(|status| status.app))
+    }
+
+    fn wants_removed(&self, app: &AppId) -> bool {
+        self.readers.iter().any(|reader| reader.wants_removed(app))
+    }
+
+    fn tell_removed(&self, app: &AppId, conference: &ConferenceId, removed: Removed) {
+        self.readers.iter().for_each(|reader| reader.removed(app, conference, removed));
     }
 }
 

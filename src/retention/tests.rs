@@ -23,12 +23,21 @@ fn hours(count: u64) -> Timestamp {
 }
 
 #[derive(Default)]
-struct Reader(Mutex<BTreeMap<ConferenceId, Seq>>);
+struct Reader(Mutex<BTreeMap<ConferenceId, Seq>>, Mutex<Option<Vec<(ConferenceId, Removed)>>>);
 
 impl LogReader for Reader {
     fn unread_from(&self, conference: &ConferenceId, app: Option<&AppId>) -> Option<Seq> {
         assert!(app.is_some(), "the log of {conference} names its app");
         self.0.lock().get(conference).copied()
+    }
+
+    fn wants_removed(&self, app: &AppId) -> bool {
+        assert_eq!(app.as_str(), "app");
+        self.1.lock().is_some()
+    }
+
+    fn removed(&self, _: &AppId, conference: &ConferenceId, removed: Removed) {
+        self.1.lock().as_mut().unwrap().push((conference.clone(), removed));
     }
 }
 
@@ -307,4 +316,22 @@ async fn what_hooks_in_is_swept_until_nothing_is_due_and_stops_when_told() {
     assert_eq!(failing.0.lock().len(), 4);
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_to_know_is_told_what_goes() {
+    let house = House::new().await;
+    let (open, ended) = (house.conference(1).await, house.conference(2).await);
+    house.joins(&open, 5, hours(1)).await;
+    house.joins(&open, 5, hours(10)).await;
+    house.joins(&ended, 3, hours(1)).await;
+    house.end(&ended, hours(2)).await;
+    let last = house.kept(&ended).await.last().copied().unwrap();
+    *house.reader.1.lock() = Some(Vec::new());
+    house.retention.round(hours(30)).await;
+    let told = house.reader.1.lock().take().unwrap();
+    let of = |from, to, at| Removed { from: Seq(from), to: Seq(to), at };
+    assert_eq!(told, [(open.clone(), of(1, 10, hours(1))), (ended.clone(), of(1, last, hours(2)))]);
+    assert_eq!(house.kept(&open).await, (11..=20).collect::<Vec<_>>());
+    assert!(house.kept(&ended).await.is_empty());
 }

@@ -18,6 +18,8 @@ use crate::store::{ClaimRevision, Position};
 pub(super) const LANES_MAX: usize = 4096;
 /// Lanes at which a target that was full takes from the log again: not one by one.
 const LANES_RESUME: usize = LANES_MAX / 4 * 3;
+/// More lanes that a target may have for gaps alone, of conferences whose events went before it could be given them.
+const GAPS_MAX: usize = LANES_MAX;
 /// Members and streams, over all conferences of a target, whose fold is kept between two deliveries: some megabytes.
 const BOOKS_WEIGHT_MAX: usize = 4096;
 
@@ -168,8 +170,10 @@ pub(super) enum End {
 pub(super) struct Lanes {
     /// Everything up to here was told or stands in a lane.
     pub(super) read: Position,
-    /// About when what was read last happened.
+    /// About when what was read last happened; until something was read, when the target began.
     read_at: Timestamp,
+    /// Something was read.
+    has_read: bool,
     /// What the store holds as the position.
     pub(super) saved: Position,
     pub(super) saved_claim: Option<ClaimRevision>,
@@ -182,6 +186,8 @@ pub(super) struct Lanes {
     pub(super) caught_up: BTreeMap<ConferenceId, ClaimRevision>,
     /// What lanes have told or given up on beyond what was noted, until it is noted that far.
     ahead: BTreeMap<ConferenceId, (Seq, Position)>,
+    /// Gaps in what was not yet read, of conferences that have a lane: told when the lane has caught up.
+    lost: BTreeMap<ConferenceId, Gap>,
     books: BTreeMap<ConferenceId, Book>,
     books_weight: usize,
     full: bool,
@@ -192,6 +198,7 @@ impl Lanes {
         Self {
             read,
             read_at: now,
+            has_read: false,
             saved: read,
             saved_claim: claim,
             lanes: BTreeMap::new(),
@@ -200,6 +207,7 @@ impl Lanes {
             retrying: 0,
             caught_up: BTreeMap::new(),
             ahead: BTreeMap::new(),
+            lost: BTreeMap::new(),
             books: BTreeMap::new(),
             books_weight: 0,
             full: false,
@@ -244,6 +252,45 @@ impl Lanes {
         };
         self.lanes.insert(key, lane);
         true
+    }
+
+    /// Notes that the events of `gap`, the last of which happened at `at`, go from the log. Where they were not read yet
+    /// there is nothing that would ever tell of them but this.
+    pub(super) fn lose(&mut self, conference: &ConferenceId, gap: Gap, at: Timestamp) {
+        // After a start nobody knows until when was read: one gap too many is better than one that is not told.
+        let is_read = if self.has_read { at <= self.read_at } else { !self.is_full() };
+        let told = self.ahead.get(conference).map_or(Seq(0), |(told, _)| *told);
+        if is_read || gap.to <= told {
+            return;
+        }
+        let gap = Gap { from: gap.from.max(told.next()), ..gap };
+        let key = LaneKey { conference: conference.clone(), replay: None };
+        if self.lanes.contains_key(&key) {
+            let lost = self.lost.entry(conference.clone()).or_insert(gap);
+            (lost.to, lost.at) = (lost.to.max(gap.to), gap.at);
+        } else if self.lanes.len() < LANES_MAX + GAPS_MAX {
+            self.begin_with_gap(key, gap);
+        } else {
+            tracing::error!(%conference, from = %gap.from, to = %gap.to, "a webhook target is not told of a gap: it has too many");
+        }
+    }
+
+    /// A lane behind a gap, which is told first.
+    fn begin_with_gap(&mut self, key: LaneKey, gap: Gap) {
+        let claim = self.caught_up.remove(&key.conference);
+        self.ready.push_back(key.clone());
+        let lane = Lane {
+            progress: StoredLane { after: gap.to, gap: Some(gap), failing: None },
+            head: gap.to,
+            extent: Extent::Noted,
+            status: Status::Ready,
+            resume: self.read,
+            kept: None,
+            claim,
+            missed: true,
+            oldest: gap.at,
+        };
+        self.lanes.insert(key, lane);
     }
 
     /// Takes up what an earlier process left behind, or what is to be replayed.
@@ -333,7 +380,9 @@ impl Lanes {
     /// Goes on behind `read`, and what happened there at `at`: everything up to there was noted.
     pub(super) fn read_to(&mut self, (read, at): (Position, Option<Timestamp>)) {
         self.read = read;
-        self.read_at = at.unwrap_or(self.read_at);
+        if let Some(at) = at {
+            (self.read_at, self.has_read) = (at, true);
+        }
         self.ahead.retain(|_, (_, until)| *until > read);
     }
 
@@ -365,9 +414,16 @@ impl Lanes {
                 if is_ahead && newest > self.read {
                     self.ahead.insert(turn.key.conference.clone(), (lane.progress.after, newest));
                 }
+                let after = lane.progress.after;
                 self.lanes.remove(&turn.key);
                 if let (Some(claim), None) = (claim, &turn.key.replay) {
                     self.caught_up.insert(turn.key.conference.clone(), claim);
+                }
+                if turn.key.replay.is_none()
+                    && let Some(lost) = self.lost.remove(&turn.key.conference).filter(|lost| lost.to > after)
+                {
+                    let gap = Gap { from: lost.from.max(after.next()), ..lost };
+                    self.begin_with_gap(turn.key.clone(), gap);
                 }
             }
             End::More => {

@@ -44,7 +44,7 @@ use crate::{clock, entropy};
 use calls::Calls;
 use delivery::Courier;
 use keeper::{KeepError, Keeper, StoredDeadLetter};
-use lane::{LaneKey, Lanes, StoredLane};
+use lane::{Gap, LaneKey, Lanes, StoredLane};
 use letters::Letters;
 use run::Run;
 use target::Fresh;
@@ -403,6 +403,26 @@ impl Webhooks {
             unread.map(|unread| if is_ended { Seq(1) } else { unread })
         };
         concerned.filter_map(unread).min()
+    }
+
+    /// Whether a target of `app` is given no more of the log, so that events can go before it has read them.
+    pub fn has_stopped_reading(&self, app: &AppId) -> bool {
+        let runs = self.shared.runs.read();
+        runs.get(app).is_some_and(|runs| runs.values().any(|run| run.lanes.lock().is_full()))
+    }
+
+    /// Notes that the events `from` to `to` go from the log, the last of which happened at `at`: a target of `app` that has
+    /// not read them is told of a gap.
+    pub fn removed(&self, app: &AppId, conference: &ConferenceId, (from, to): (Seq, Seq), at: Timestamp) {
+        let runs: Vec<_> = {
+            let runs = self.shared.runs.read();
+            runs.get(app).map(|runs| runs.values().map(Arc::clone).collect()).unwrap_or_default()
+        };
+        let gap = Gap { from, to, at: (self.shared.now)() };
+        for run in runs {
+            run.lanes.lock().lose(conference, gap, at);
+            run.wake.notify_one();
+        }
     }
 
     /// What is not yet told.

@@ -310,6 +310,29 @@ async fn what_the_log_no_longer_holds_is_told_as_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_went_before_a_full_target_could_read_it_is_told_as_a_gap() {
+    let house = House::new().await;
+    let story = house.begin("TS_a").await;
+    house.receiver.until(|seen| (!seen.is_empty()).then_some(())).await;
+    let [target] = &house.webhooks.targets(&app()).await.unwrap()[..] else { panic!() };
+    let run = house.webhooks.shared.run_of(&app(), &target.id).unwrap();
+    // As it is while the target is full: others' events happen and go, and nobody gives the target any of them.
+    let id = story.conference.id().clone();
+    {
+        let mut lanes = run.lanes.lock();
+        let read = lanes.read;
+        lanes.read_to((read, Some(Timestamp(2))));
+    }
+    house.webhooks.removed(&AppId::parse("app2").unwrap(), &id, (Seq(2), Seq(3)), Timestamp(9));
+    house.webhooks.removed(&app(), &id, (Seq(1), Seq(1)), Timestamp(1));
+    house.webhooks.removed(&app(), &id, (Seq(2), Seq(3)), Timestamp(9));
+    let told =
+        house.receiver.until(|seen| Some(Receiver::taken(seen, "TS_a")).filter(|told| told.len() == 2));
+    assert_eq!(told.await[1], ("webhookGap".to_owned(), 3));
+    house.webhooks.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_of_which_the_log_lost_a_part_stays_after_its_replay() {
     let house = House::new().await;
     house.receiver.refuses.lock().push("TS_a".to_owned());

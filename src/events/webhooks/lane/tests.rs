@@ -146,3 +146,40 @@ fn a_full_target_takes_no_more_until_some_have_caught_up() {
     }
     assert!(!lanes.is_full() && !lanes.is_stuck_since(Timestamp(11), 3), "it reads on");
 }
+
+#[tokio::test]
+async fn what_went_unread_is_a_gap_and_what_was_read_is_none() {
+    let mut lanes = Lanes::new(Position::START, None, Timestamp(1));
+    let gap = |from, to| Gap { from: Seq(from), to: Seq(to), at: Timestamp(20) };
+    lanes.observe(&conference(1), (Seq(1), Seq(2)), Timestamp(7), Position::START);
+    lanes.read_to((Position::START, Some(Timestamp(7))));
+    lanes.lose(&conference(2), gap(1, 9), Timestamp(7));
+    assert_eq!(lanes.len(), 1, "the target was given these");
+    lanes.lose(&conference(2), gap(1, 9), Timestamp(8));
+    assert_eq!(lanes.unread_from(&conference(2)), Some(Seq(10)));
+    // One that has a lane goes on there first. More goes meanwhile.
+    lanes.lose(&conference(1), gap(1, 5), Timestamp(8));
+    lanes.lose(&conference(1), gap(6, 8), Timestamp(9));
+    let now = Instant::now();
+    let mut turn = lanes.take(now, 1).unwrap();
+    assert_eq!((&turn.key.conference, turn.progress.gap), (&conference(1), None));
+    turn.progress.after = Seq(2);
+    lanes.end(turn, false, &End::UpToDate, now, (Timestamp(20), Position::START));
+    let mut told = Vec::new();
+    while let Some(mut turn) = lanes.take(now, 1) {
+        let gap = turn.progress.gap.take().unwrap();
+        assert!(turn.is_at_limit(), "nothing else is known of it");
+        told.push((turn.key.conference.clone(), gap.from.0, gap.to.0));
+        lanes.end(turn, false, &End::UpToDate, now, (Timestamp(20), Position::START));
+    }
+    assert_eq!(told, [(conference(2), 1, 9), (conference(1), 3, 8)]);
+    assert_eq!(lanes.len(), 0);
+    // What comes later goes on behind the gap.
+    lanes.lose(&conference(3), gap(1, 4), Timestamp(9));
+    lanes.observe(&conference(3), (Seq(5), Seq(6)), Timestamp(10), Position::START);
+    let turn = lanes.take(now, 1).unwrap();
+    assert_eq!(
+        (turn.progress.gap.map(|gap| gap.to), turn.progress.after, turn.limit),
+        (Some(Seq(4)), Seq(4), Some(Seq(6)))
+    );
+}
