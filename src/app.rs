@@ -106,6 +106,7 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // First, so that a second process on the same data touches nothing.
         let data_dir = DataDir::open(&config.data_dir)?;
+        data_dir.check_whole()?;
         // Before the store is read, so that a taken port is told at once.
         let listeners = bind(&config)?;
         let listening =

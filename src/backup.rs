@@ -247,8 +247,11 @@ pub async fn restore(
     let staged = stage(&staging, from, name).await;
     let restored = staged.and_then(|(facts, has_key)| {
         give_to_owner(&locked, &staging)?;
+        // From here until all is in its place a gateway that starts would find a part, or nothing and begin anew.
+        locked.is_being_restored()?;
         let moved_aside = move_aside(data_dir, &there, now)?;
         take_place(data_dir, &staging, has_key)?;
+        locked.is_restored()?;
         Ok(Restored { facts, has_key, moved_aside })
     });
     discard(&staging)?;
@@ -298,6 +301,7 @@ fn move_aside(data_dir: &Path, files: &[PathBuf], now: Timestamp) -> Result<Opti
         fs::rename(file, aside.join(name)).map_err(at(file))?;
     }
     sync(&aside)?;
+    sync(data_dir)?;
     Ok(Some(aside))
 }
 
@@ -394,6 +398,28 @@ mod tests {
         assert!(matches!(second.publish(&name, false), Err(Failure::Exists { .. })));
         assert_eq!(fs::read_to_string(&name).unwrap(), "whole");
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_breaks_off_half_way_is_known_until_one_goes_through() {
+        let data = tempfile::tempdir().unwrap();
+        drop(EmbeddedStore::open(data.path()).unwrap());
+        let (file, key) = (data.path().join("backup.db"), data.path().join(APP_KEY_FILE));
+        write_file(data.path(), &file, false).unwrap();
+        // What was there is moved aside, and a folder takes the place of the store meanwhile.
+        let aside = data.path().join("replaced-1");
+        fs::create_dir_all(aside.join("tidegate.db")).unwrap();
+        let force = async |now| {
+            let mut from = File::open(&file).unwrap();
+            restore(data.path(), &mut from, &file, true, Timestamp(now)).await
+        };
+        force(1).await.unwrap_err();
+        let check = || DataDir::open(data.path()).unwrap().check_whole();
+        let line = check().unwrap_err().to_string();
+        assert!(line.contains("restore --force") && line.contains("replaced-"), "{line}");
+        force(2).await.unwrap();
+        check().unwrap();
+        assert!(!key.exists(), "the backup had none");
     }
 
     #[tokio::test]

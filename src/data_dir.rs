@@ -21,6 +21,8 @@ pub const LOCK_FILE: &str = "tidegate.lock";
 pub const APP_KEY_FILE: &str = "app.key";
 /// Where the key is written before it gets its name, so that no half of it is ever read.
 const APP_KEY_DRAFT: &str = "app.key.new";
+/// Says that a restore is putting what it unpacked into the place of what was there: neither is whole.
+const HALF_RESTORED_FILE: &str = "restore-unfinished";
 /// Only the server's own user may enter.
 const DIRECTORY_MODE: u32 = 0o700;
 /// Only the server's own user may read.
@@ -58,6 +60,15 @@ pub enum DataDirError {
         data_dir: PathBuf,
         /// What is in its place, or in that of a folder above it.
         file: PathBuf,
+    },
+    /// A restore broke off.
+    #[error(
+        "a restore into the data directory {} broke off half way, so that what is there is not whole; run `tidegate restore \
+         --force` with the same backup again. What was there before is in the folders replaced-* beside it", path.display()
+    )]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
     },
     /// Somebody holds the lock.
     #[error(
@@ -182,6 +193,37 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(unwritable(&lock_path, error)),
         }
+    }
+
+    /// Refuses to serve what a restore has left half done.
+    pub fn check_whole(&self) -> Result<(), DataDirError> {
+        match fs::symlink_metadata(self.path.join(HALF_RESTORED_FILE)) {
+            Ok(_) => Err(DataDirError::HalfRestored { path: self.path.clone() }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Marks it as half restored. The mark is on disk when this returns, and stays until [`Self::is_restored`].
+    pub fn is_being_restored(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(HALF_RESTORED_FILE);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(SECRET_FILE_MODE);
+        let marked = open_itself(&path, &mut options).and_then(|file| file.sync_all());
+        marked.and_then(|()| self.sync()).map_err(|error| DataDirError::Unwritable { path, error })
+    }
+
+    /// Takes the mark of a restore away, after everything is in its place and on disk.
+    pub fn is_restored(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(HALF_RESTORED_FILE);
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync(),
+        };
+        removed.map_err(|error| DataDirError::Unwritable { path, error })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path).and_then(|folder| folder.sync_all())
     }
 
     /// Where it is.

@@ -175,6 +175,30 @@ async fn nothing_is_overwritten_unless_it_is_forced() {
 }
 
 #[tokio::test]
+async fn nothing_is_served_that_a_restore_left_half_done() {
+    let gateway = Gateway::start().await;
+    let conference = gateway.app().await.conference().await;
+    let file = gateway.setup.home().join("backup.db");
+    run(&gateway.setup, &["backup", text(&file)]).await;
+    let setup = gateway.stop().await;
+    let data = setup.data_path().to_owned();
+    // As a cut leaves it between the move aside and the move into place.
+    fs::create_dir(data.join("replaced-1")).expect("a folder");
+    for name in ["tidegate.db", "app.key"] {
+        fs::rename(data.join(name), data.join("replaced-1").join(name)).expect("moved aside");
+    }
+    fs::write(data.join("restore-unfinished"), "").expect("a mark");
+    let refused = setup.refused().await;
+    assert!(refused.stderr.contains("broke off half way"), "{refused:?}");
+    assert!(refused.stderr.contains("`tidegate restore --force`"), "{refused:?}");
+    assert!(!data.join("tidegate.db").exists() && !data.join("app.key").exists(), "nothing was begun anew");
+    run(&setup, &["restore", "--force", text(&file)]).await;
+    let gateway = setup.start().await;
+    conference.at(gateway.api.clone()).get().await.expect("it was in the backup");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_backup_goes_through_a_pipe_from_a_gateway_that_is_stopped() {
     let gateway = Gateway::start().await;
     let conference = gateway.app().await.conference().await;
