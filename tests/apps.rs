@@ -81,6 +81,7 @@ async fn no_route_shows_or_changes_what_belongs_to_another_app() {
             Some(json!({ "memberNames": ["anna"], "audio": true, "video": true })),
         ),
         (Method::POST, conference.path("/streams"), Some(json!({ "user": "anna", "rtcId": "RTC2" }))),
+        (Method::PATCH, conference.path(&stream), Some(json!({ "user": "anna", "voff": 1 }))),
         (Method::DELETE, conference.path(&stream), None),
         (Method::POST, conference.path(&format!("{stream}/subscriptions")), Some(json!({ "user": "boris" }))),
         (Method::GET, conference.path(&format!("{stream}/stats")), None),
@@ -134,6 +135,35 @@ async fn no_route_shows_or_changes_what_belongs_to_another_app() {
     assert_eq!((&first["type"], &first["failed"]), (&json!("conferenceExit"), &json!(-301)), "{first}");
     let close = within(EVENT, "the close", socket.next()).await.expect("a close").expect("a close");
     assert!(matches!(close, Message::Close(Some(frame)) if u16::from(frame.code) == 4410));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_of_one_app_is_another_room_in_another() {
+    let gateway = Gateway::start().await;
+    let (ours, theirs) = (gateway.app().await, add(&gateway, "theirs").await);
+    let enter = async |app: &App, bearer: &str, body: Value| {
+        app.api.post("/v1/rooms/lunch/members", bearer, body).await
+    };
+    let their_password = json!({ "user": "anna", "password": "sesame" });
+    let anna = enter(&theirs, &theirs.key, their_password).await.expect("makes the room");
+    let eve = ours.user_token("eve", false);
+    let stranger = enter(&ours, &eve, json!({ "password": "sesame" })).await.refused();
+    assert_eq!((stranger.status, stranger.reason.as_str()), (403, "not_allowed"), "no such room in our app");
+    let own = enter(&ours, &ours.key, json!({ "user": "eve" })).await.expect("makes another room");
+    assert_eq!((&own["isCreator"], &own["confr"]["roomName"]), (&json!(true), &json!("lunch")));
+    assert_ne!(own["confr"]["confrId"], anna["confr"]["confrId"]);
+    let boris = enter(&theirs, &theirs.key, json!({ "user": "boris" })).await.expect("joins theirs");
+    assert_eq!(boris["confr"]["confrId"], anna["confr"]["confrId"]);
+    let path = format!("/v1/conferences/{}", text(&own, "/confr/confrId"));
+    let seen = ours.api.get(&path, &ours.key).await.expect("our room");
+    assert_eq!(seen["members"].as_array().map(Vec::len), Some(1));
+
+    // Nor does the removal of an app touch the room of the same name.
+    run(&gateway.setup, &["app", "remove", "theirs", "--force"]).await;
+    ours.api.get(&path, &ours.key).await.expect("our room goes on");
+    let again = enter(&ours, &eve, json!({})).await.expect("eve comes again");
+    assert_eq!(again["confr"]["confrId"], own["confr"]["confrId"]);
     gateway.stop().await;
 }
 
