@@ -5,11 +5,12 @@
 //! passes for another. Expiry is checked here, against the caller's `now`.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 
 use super::id::{AppId, ConferenceId, MemberId, Seq, TicketId, Timestamp, UserName};
@@ -75,11 +76,29 @@ pub struct MemberClaims {
 struct UserJwt {
     iss: AppId,
     sub: UserName,
+    #[serde(deserialize_with = "numeric_date")]
     exp: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     can: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     typ: Option<String>,
+}
+
+/// Seconds since 1970, which may have a fraction (RFC 7519, section 2). The whole seconds count.
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumericDate {
+        Whole(u64),
+        Fraction(f64),
+    }
+    match NumericDate::deserialize(deserializer)? {
+        NumericDate::Whole(seconds) => Ok(seconds),
+        // Refuses what is negative, endless, or no number.
+        NumericDate::Fraction(seconds) => Duration::try_from_secs_f64(seconds)
+            .map(|since_1970| since_1970.as_secs())
+            .map_err(serde::de::Error::custom),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -327,6 +346,29 @@ mod tests {
             member: MemberId::from_random([3; 10]),
             epoch: Seq(4),
             expires_at: NOW.plus_ms(60_000),
+        }
+    }
+
+    #[test]
+    fn a_user_token_may_expire_at_a_fraction_of_a_second() {
+        let token = |exp: serde_json::Value| {
+            let claims = serde_json::json!({"iss": "app1", "sub": "u", "exp": exp});
+            sign(b"s3cret", &claims).unwrap()
+        };
+        let leeway = USER_TOKEN_LEEWAY_SECS;
+        let exp = |after: f64| serde_json::json!(1_900_000_000.0 + after);
+        let at = |secs| NOW.plus_ms(secs * 1000);
+        for (text, now, good) in [
+            (token(exp(10.5)), at(9), true),
+            (token(exp(10.5)), at(10 + leeway), false),
+            (token(exp(10.5)), at(9 + leeway), true),
+            (token(serde_json::json!(1_900_000_010_u64)), at(9 + leeway), true),
+            (token(serde_json::json!(-1.5)), NOW, false),
+            (token(serde_json::json!(1e300)), NOW, false),
+            (token(serde_json::json!("1900000010")), NOW, false),
+            (token(exp(90_000_000.5)), NOW, false),
+        ] {
+            assert_eq!(verify_user_token("s3cret", &text, now).is_ok(), good, "{text}");
         }
     }
 
