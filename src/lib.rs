@@ -32,6 +32,7 @@ pub mod open_files;
 pub mod outbound;
 pub mod places;
 pub mod presence;
+pub mod proxy_header;
 pub mod retention;
 pub mod rtmp;
 pub mod secret;

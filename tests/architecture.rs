@@ -53,6 +53,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("listen", &["environment"]),
     ("local_socket", &[]),
     ("places", &[]),
+    ("proxy_header", &[]),
     ("open_files", &[]),
     ("healthcheck", &[]),
     ("config", &["domain", "environment", "listen", "telemetry", "secret"]),
@@ -99,7 +100,7 @@ const DOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms without IO, clock and chance.
-const PURE: &[&str] = &["domain", "media", "rtmp/proto"];
+const PURE: &[&str] = &["domain", "media", "rtmp/proto", "proxy_header"];
 
 /// What a pure room must not touch.
 const IMPURE: &[&str] = &[
