@@ -1,5 +1,7 @@
 //! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
+mod doors;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -21,18 +23,19 @@ use crate::conferences::voip_sessions::VoipSessions;
 use crate::config::Config;
 use crate::control::admin::{AdminDeps, Changes};
 use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
-use crate::control::server::{self, Admit, Place, ServeOptions};
+use crate::control::server::{self, ServeOptions};
 use crate::control::urls::Endpoints;
 use crate::control::{self, Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
+use crate::entrance::Entrance;
 use crate::entropy::{self, EntropyError};
 use crate::events::webhooks::WebhookSettings;
 use crate::events::{Feed, Gatekeeper, Revoker, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
-use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
+use crate::listen::{ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
@@ -41,7 +44,9 @@ use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
-use crate::telemetry::{Metrics, Protocol, Readings};
+use crate::telemetry::{Metrics, Readings};
+use crate::tls::TlsError;
+use doors::{Entrances, Listeners, TlsParts};
 
 /// How long a connection that is over may take to read its last answer: a round trip on a poor network.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -72,6 +77,9 @@ pub enum StartError {
     /// No random bytes for keys.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The running gateway.
@@ -95,10 +103,9 @@ pub struct App {
     _data_dir: DataDir,
 }
 
-struct Listeners {
-    rtmp: Bound,
-    http: Bound,
-    ops: Bound,
+/// Whether the files that TLS needs are good, where it is asked for: what is odd about them, one line each.
+pub fn check_tls(config: &Config) -> Result<Vec<String>, TlsError> {
+    doors::check_tls(config)
 }
 
 impl App {
@@ -108,9 +115,9 @@ impl App {
         let data_dir = DataDir::open(&config.data_dir)?;
         data_dir.check_whole()?;
         // Before the store is read, so that a taken port is told at once.
-        let listeners = bind(&config)?;
-        let listening =
-            Listening { rtmp: listeners.rtmp.first, http: listeners.http.first, ops: listeners.ops.first };
+        let listeners = Listeners::bind(&config)?;
+        let listening = listeners.listening();
+        let certificate = TlsParts::load(&config)?;
 
         let store = Arc::new(EmbeddedStore::open_locked(data_dir.path(), data_dir.lock()?)?);
         let app_key = first_app_key(&data_dir, &store).await?;
@@ -189,14 +196,18 @@ impl App {
             settings: rtmp_settings(&config),
             hub: hub.clone(),
             admission: Arc::clone(&admission),
-            places: Arc::clone(&places),
             meters: Meters::new(&metrics),
             metrics: metrics.clone(),
             draining: draining.clone(),
             connections: AtomicU64::new(0),
         });
-        for socket in listeners.rtmp.listeners {
-            doors.spawn(listener::listen(socket, Arc::clone(&gateway), doors.clone()));
+        let tls = TlsParts::new(certificate, &config, &metrics)?;
+        let entrances = Entrances::new(&config, &places, &metrics, &tls);
+        doors.spawn(TlsParts::renew(tls.renewal, draining.clone()));
+        for (bound, entrance) in [(listeners.rtmp, entrances.rtmp), (listeners.rtmps, entrances.rtmps)] {
+            for socket in bound.into_iter().flat_map(|bound| bound.listeners) {
+                doors.spawn(listener::listen(socket, entrance.clone(), Arc::clone(&gateway), doors.clone()));
+            }
         }
         let changes = Changes::default();
         let admin = AdminDeps {
@@ -239,12 +250,13 @@ impl App {
             places: Arc::clone(&places),
             metrics: metrics.clone(),
         });
-        doors.spawn(server::serve(
-            listeners.http.listeners,
-            control::router(control),
-            serve_options(&config, admit(&config, &places, &metrics)),
-            draining.clone(),
-        ));
+        let router = control::router(control);
+        for (bound, entrance) in [(Some(listeners.http), entrances.http), (listeners.https, entrances.https)]
+        {
+            let Some(bound) = bound else { continue };
+            let options = serve_options(&config, entrance, &metrics);
+            doors.spawn(server::serve(bound.listeners, router.clone(), options, draining.clone()));
+        }
 
         // The ops listener outlives the others, so that a probe sees the gateway drain.
         let ops_stop = CancellationToken::new();
@@ -257,11 +269,10 @@ impl App {
                 config.ops_token.as_ref().map(|token| token.0.clone()),
             ),
         });
-        let own_place: Admit = Arc::new(|_| Some(Arc::new(())));
         ops.spawn(server::serve(
             listeners.ops.listeners,
             ops_router,
-            ServeOptions { grace: OPS_GRACE, ..serve_options(&config, own_place) },
+            ServeOptions { grace: OPS_GRACE, ..serve_options(&config, Entrance::open(), &metrics) },
             ops_stop.clone(),
         ));
         Ok(Self {
@@ -309,21 +320,6 @@ impl App {
         self.ops.close();
         self.ops.wait().await;
     }
-}
-
-fn bind(config: &Config) -> Result<Listeners, ListenError> {
-    let bind = |setting, list: &ListenAddresses| {
-        let bound = listen::bind(setting, list)?;
-        for warning in &bound.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok::<_, ListenError>(bound)
-    };
-    Ok(Listeners {
-        rtmp: bind("rtmp_listen", &config.rtmp_listen)?,
-        http: bind("http_listen", &config.http_listen)?,
-        ops: bind("ops_listen", &config.ops_listen)?,
-    })
 }
 
 /// The control socket; without one the gateway serves all but the commands of operators.
@@ -537,32 +533,19 @@ fn endpoints(config: &Config, listening: Listening) -> Endpoints {
     Endpoints {
         public_rtmp_url: config.public_rtmp_url.as_ref().map(|url| url.as_str().to_owned()),
         public_http_url: config.public_http_url.as_ref().map(|url| url.as_str().to_owned()),
-        rtmp_port: listening.rtmp.port(),
+        rtmp: doors::rtmp_origin(listening),
         trusted_proxy: Arc::new(move |address| trusted.contains(address)),
     }
 }
 
-fn serve_options(config: &Config, admit: Admit) -> ServeOptions {
+fn serve_options(config: &Config, entrance: Entrance, metrics: &Metrics) -> ServeOptions {
     ServeOptions {
         head_timeout: Duration::from_millis(config.handshake_timeout_ms),
         write_stall: Duration::from_millis(config.viewer_stall_ms),
         grace: Duration::from_millis(config.drain_ms),
-        admit,
+        entrance,
+        metrics: metrics.clone(),
     }
-}
-
-/// HTTP connections take their places beside the RTMP ones. Those of a trusted proxy are many people's.
-fn admit(config: &Config, places: &Arc<Places>, metrics: &Metrics) -> Admit {
-    let (places, metrics, proxies) = (Arc::clone(places), metrics.clone(), config.trusted_proxies.clone());
-    Arc::new(move |address| {
-        let place = if proxies.contains(address) { places.take_for_proxy() } else { places.take(address) };
-        let Some(place) = place else {
-            metrics.connections_refused("no_place").inc();
-            return None;
-        };
-        let open = metrics.connection_opened(Protocol::Http);
-        Some(Arc::new((place, open)) as Place)
-    })
 }
 
 fn readiness(conferences: &Arc<Conferences>, draining: &CancellationToken) -> Readiness {

@@ -165,8 +165,10 @@ mod tests {
     fn steps(program: &str, data_dir: &str) -> String {
         let address = |text: &str| text.parse().unwrap();
         let listening = Listening {
-            rtmp: address("0.0.0.0:1935"),
+            rtmp: Some(address("0.0.0.0:1935")),
+            rtmps: None,
             http: address("0.0.0.0:8080"),
+            https: None,
             ops: address("[::1]:9090"),
         };
         next_steps(program, Path::new(data_dir), &listening)

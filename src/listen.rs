@@ -197,10 +197,17 @@ pub enum ListenError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "event", rename = "listening")]
 pub struct Listening {
-    /// Publish and play.
-    pub rtmp: SocketAddr,
+    /// Publish and play; none where only RTMPS listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp: Option<SocketAddr>,
+    /// Publish and play over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmps: Option<SocketAddr>,
     /// Control API, events, FLV.
     pub http: SocketAddr,
+    /// The same over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<SocketAddr>,
     /// Health and metrics.
     pub ops: SocketAddr,
 }
@@ -369,13 +376,25 @@ mod tests {
     fn the_announcement_is_what_the_contract_says() {
         let address = |text: &str| text.parse().unwrap();
         let listening = Listening {
-            rtmp: address("127.0.0.1:40001"),
+            rtmp: Some(address("127.0.0.1:40001")),
+            rtmps: None,
             http: address("[::1]:2"),
+            https: None,
             ops: address("0.0.0.0:3"),
         };
         assert_eq!(
             serde_json::to_string(&listening).unwrap(),
             r#"{"event":"listening","rtmp":"127.0.0.1:40001","http":"[::1]:2","ops":"0.0.0.0:3"}"#
+        );
+        let with_tls = Listening {
+            rtmp: None,
+            rtmps: Some(address("127.0.0.1:4")),
+            https: Some(address("127.0.0.1:5")),
+            ..listening
+        };
+        assert_eq!(
+            serde_json::to_string(&with_tls).unwrap(),
+            r#"{"event":"listening","rtmps":"127.0.0.1:4","http":"[::1]:2","https":"127.0.0.1:5","ops":"0.0.0.0:3"}"#
         );
         assert_eq!(reachable(listening.ops), address("127.0.0.1:3"));
         assert_eq!(reachable(address("[::]:3")), address("[::1]:3"));

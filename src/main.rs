@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use tidegate::app::App;
+use tidegate::app::{self, App};
 use tidegate::cli::{self, CliError};
 use tidegate::command_line::{
     self, Command, CommandLine, DataDirArguments, HealthcheckArguments, KeyCommand, OperatorCommand,
@@ -121,7 +121,8 @@ fn check(config: &Config, warnings: &[String]) -> Result<(), Failure> {
     if let Some(path) = &config.master_key_file {
         data_dir::read_master_key(path)?;
     }
-    for warning in warnings.iter().chain(&data_dir::wide_rights(&config.data_dir)) {
+    let tls_warnings = app::check_tls(config)?;
+    for warning in warnings.iter().chain(&data_dir::wide_rights(&config.data_dir)).chain(&tls_warnings) {
         let _ = writeln!(io::stderr(), "tidegate: warning: {warning}");
     }
     say("the settings are good\n")

@@ -21,9 +21,9 @@ use tidegate::domain::{
     AppId, Command, ConferenceId, Created, Direction, MediaRight, MemberId, RtcId, StreamId, Timestamp,
     UserName,
 };
+use tidegate::entrance::Entrance;
 use tidegate::events::Revoker;
 use tidegate::hub::{Hub, HubSettings, Protocol, SessionStart, SessionTable};
-use tidegate::places::{PlaceLimits, Places};
 use tidegate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use tidegate::store::MemoryStore;
 use tidegate::telemetry::Metrics;
@@ -136,7 +136,6 @@ async fn media_flows_while_the_store_is_held() {
             house.sessions.clone(),
             Arc::clone(&house.conferences),
         )),
-        places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
         meters: Meters::new(&metrics),
         metrics,
         draining: draining.clone(),
@@ -145,7 +144,7 @@ async fn media_flows_while_the_store_is_held() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let doors = TaskTracker::new();
-    doors.spawn(listener::listen(socket, gateway, doors.clone()));
+    doors.spawn(listener::listen(socket, Entrance::open(), gateway, doors.clone()));
 
     let publish = url(&key, address, house.right("anna", &stream, Direction::Publish).await);
     let play = url(&key, address, house.right("boris", &stream, Direction::Play).await);

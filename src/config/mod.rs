@@ -130,6 +130,21 @@ pub enum ConfigError {
         /// Why.
         because: &'static str,
     },
+    /// A setting that does nothing without another one.
+    #[error("`{given}` is set and `{missing}` is not, {because}; set {}", variable(.missing))]
+    Incomplete {
+        /// What is set.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+        /// Why it is needed.
+        because: &'static str,
+    },
+    /// Nobody could publish or play.
+    #[error(
+        "`rtmp_listen` and `rtmps_listen` are both empty, so that nobody could publish or play; set one of them"
+    )]
+    NoRtmp,
 }
 
 /// The settings, and what is odd about them without being wrong.
@@ -155,6 +170,7 @@ impl Config {
         layers = layers.merge(variables);
         let config = Self::read(&Reader { layers: &layers })?;
         config.refuse_contradictions()?;
+        config.refuse_half_tls()?;
         warnings.extend(config.oddities());
         Ok(Loaded { config, warnings })
     }
@@ -198,8 +214,45 @@ impl Config {
         Ok(())
     }
 
+    /// TLS takes a listener and both files, and media takes a listener.
+    fn refuse_half_tls(&self) -> Result<(), ConfigError> {
+        if self.rtmp_listen.is_none() && self.rtmps_listen.is_none() {
+            return Err(ConfigError::NoRtmp);
+        }
+        let rtmps = ("rtmps_listen", self.rtmps_listen.is_some());
+        let https = ("https_listen", self.https_listen.is_some());
+        let certificate = ("tls_cert", self.tls_cert.is_some());
+        let key = ("tls_key", self.tls_key.is_some());
+        let pair = "and TLS takes a certificate and its key";
+        for (given, missing) in [
+            (rtmps, certificate),
+            (https, certificate),
+            (rtmps, key),
+            (https, key),
+            (certificate, key),
+            (key, certificate),
+        ] {
+            if given.1 && !missing.1 {
+                return Err(ConfigError::Incomplete { given: given.0, missing: missing.0, because: pair });
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of certificate and key, where something listens that needs them.
+    pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
+        self.rtmps_listen.as_ref().or(self.https_listen.as_ref())?;
+        Some((self.tls_cert.clone()?, self.tls_key.clone()?))
+    }
+
     fn oddities(&self) -> Vec<String> {
         let mut oddities = Vec::new();
+        if self.tls_cert.is_some() && self.tls_files().is_none() {
+            oddities.push(
+                "tls_cert and tls_key are set and have no effect: set rtmps_listen or https_listen, or remove them"
+                    .to_owned(),
+            );
+        }
         if self.ops_token.is_none() && !self.ops_listen.is_loopback() {
             oddities.push(format!(
                 "ops_listen ({}) is open to other hosts and ops_token is not set: /metrics refuses them until it is",

@@ -87,19 +87,38 @@ macro_rules! settings {
 
 settings! {
     /// Where RTMP is served: publish and play. A comma list of host:port; port 0 takes a free one.
-    rtmp_listen: ListenAddresses = text("0.0.0.0:1935,[::]:1935");
+    /// Empty: nowhere, which only makes sense where rtmps_listen is set.
+    rtmp_listen: Option<ListenAddresses> = text("0.0.0.0:1935,[::]:1935");
     /// Where HTTP is served: control API, events, FLV.
     http_listen: ListenAddresses = text("0.0.0.0:8080,[::]:8080");
     /// Where /healthz, /readyz and /metrics are served. Off loopback, /metrics needs ops_token.
     ops_listen: ListenAddresses = text("127.0.0.1:9090");
     /// What a scraper of /metrics must bring as a bearer token. Empty: none, then /metrics answers on loopback only.
     ops_token: Option<OpsToken> = text("");
-    /// Where phones reach RTMP, for the media URLs in answers. Empty: the host of the request and the bound port.
+    /// Where RTMP is served over TLS, such as "0.0.0.0:443,[::]:443". Empty: nowhere. Needs tls_cert and tls_key.
+    rtmps_listen: Option<ListenAddresses> = text("");
+    /// Where HTTP is served over TLS. Empty: nowhere. Needs tls_cert and tls_key.
+    https_listen: Option<ListenAddresses> = text("");
+    /// The certificate for both, in PEM form, followed by those that lead to its root (with certbot: fullchain.pem).
+    tls_cert: Option<PathBuf> = text("");
+    /// Its private key, in PEM form and not encrypted.
+    tls_key: Option<PathBuf> = text("");
+    /// How often the two files are looked at. A new pair is taken when two looks found the same, for connections that come
+    /// then; nobody is dropped. Five seconds: two small files cost nothing, and a renewal comes weeks before the end.
+    tls_reload_ms: u64 = number(5000, 10, HOUR_MS);
+    /// Where phones reach RTMP, for the media URLs in answers. Empty: the host of the request and the bound port, with
+    /// rtmp:// unless only rtmps_listen is set.
     public_rtmp_url: Option<PublicRtmpUrl> = text("");
     /// Where phones and browsers reach HTTP, for the URLs in answers. Empty: the host of the request.
     public_http_url: Option<PublicHttpUrl> = text("");
     /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as a comma list of address ranges. Empty: none.
     trusted_proxies: AddressRanges = text("");
+    /// Proxies that pass RTMP on and begin every connection with a PROXY header (version 1 or 2), as a comma list of address
+    /// ranges; it tells whose connection it is. One that does not send it is turned away, so name proxies only, and none
+    /// whose addresses clients share. Apart from trusted_proxies, since a proxy may speak for HTTP and pass RTMP on. Empty: none.
+    rtmp_proxy_protocol_from: AddressRanges = text("");
+    /// The same for HTTP and HTTPS: for proxies of TCP, which add no X-Forwarded-For.
+    http_proxy_protocol_from: AddressRanges = text("");
 
     /// The folder of everything that outlives a restart. Made at the first start; one server at a time may use it.
     data_dir: PathBuf = text("data");

@@ -1,9 +1,11 @@
 //! The HTTP server loop: accept, serve, drain.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::future::pending;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,15 +16,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use tower::ServiceExt as _;
 
 use super::socket::{Cutter, Socket};
+use crate::entrance::{Ends, Entrance, Place};
 use crate::listen;
+use crate::telemetry::Metrics;
 
 /// Most that a request's head may take: the longest token, a long path and a browser's headers fit several times.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -32,23 +37,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between whom a request travels. Every request carries it as an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The other end of the socket: the client or its proxy.
+    /// The other end of the connection: the client, or a proxy that speaks HTTP for it.
     pub remote: SocketAddr,
-    /// Our end of the socket.
+    /// Our end of the connection, or the one that a proxy of TCP stands there for.
     pub local: SocketAddr,
     /// Whether TLS ends here.
     pub secure: bool,
 }
 
-/// Held while a connection is open, so that limits and gauges count it.
-pub type Place = Arc<dyn Send + Sync>;
-
 /// The place of a request's connection, as an extension: what the connection is upgraded to keeps it.
 #[derive(Clone)]
 pub struct HeldPlace(pub Place);
-
-/// Gives a connection from an address its place, or `None` where a limit says no.
-pub type Admit = Arc<dyn Fn(IpAddr) -> Option<Place> + Send + Sync>;
 
 /// How connections are served.
 #[derive(Clone)]
@@ -59,8 +58,10 @@ pub struct ServeOptions {
     pub write_stall: Duration,
     /// How long connections may take to finish what they are at, once told to stop.
     pub grace: Duration,
-    /// Decides about each connection before anything is read from it.
-    pub admit: Admit,
+    /// What a connection passes before its first request.
+    pub entrance: Entrance,
+    /// Counts those that do not get so far.
+    pub metrics: Metrics,
 }
 
 /// Serves `router` on all of `listeners` until `stop`, then lets connections finish for the grace period and closes
@@ -89,7 +90,7 @@ async fn accept(listener: TcpListener, router: Router, options: ServeOptions, st
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let Some(place) = (options.admit)(remote.ip().to_canonical()) else { continue };
+                    let Some(place) = options.entrance.take_place(remote) else { continue };
                     let (router, stop) = (router.clone(), stop.clone());
                     connections.spawn(connection((stream, remote, place), router, options.clone(), stop));
                 }
@@ -122,7 +123,7 @@ fn note_panic(ended: Result<(), JoinError>) {
 
 /// Serves one connection; told to stop, it answers the request that it is at.
 async fn connection(
-    (stream, remote, place): (TcpStream, SocketAddr, Place),
+    (mut stream, remote, place): (TcpStream, SocketAddr, Place),
     router: Router,
     options: ServeOptions,
     stop: CancellationToken,
@@ -132,30 +133,113 @@ async fn connection(
         tracing::debug!(%error, "the socket was gone at once");
         return;
     }
-    let peer = Peer { remote, local, secure: false };
-    let socket = Socket::new(stream, options.write_stall);
-    let cutter = socket.cutter();
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let place = HeldPlace(Arc::clone(&place));
-        answer(router.clone(), (peer, cutter.clone(), place), request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        biased;
-        served = connection.as_mut() => served,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let entrance = &options.entrance;
+    // One time for all that stands before the first request.
+    let until = Instant::now() + options.head_timeout;
+    let is_proxy = entrance.is_proxy(remote);
+    let (ends, place) = if is_proxy {
+        // Boxed, because it is soon over.
+        let seen = Box::pin(entrance.see_through(&mut stream, Ends { remote, local }, place, until));
+        let seen = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            seen = seen => seen,
+        };
+        match seen {
+            Ok(seen) => seen,
+            Err(no_entry) => {
+                options.metrics.handshakes_failed(no_entry.cause()).inc();
+                return;
+            }
         }
+    } else {
+        (Ends { remote, local }, place)
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection broke off");
+    let socket = Socket::new(stream, options.write_stall);
+    let peer = Peer { remote: ends.remote, local: ends.local, secure: entrance.tls.is_some() };
+    let served = Served { router, peer, cutter: socket.cutter(), place };
+    let Some(tls) = &entrance.tls else {
+        return served.on(socket, is_proxy.then_some(until), &options, stop).await;
+    };
+    // Boxed, because the handshake is large and soon over.
+    let handshake = Box::pin(timeout_at(until, tls.accept(socket)));
+    let shaken = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        shaken = handshake => shaken,
+    };
+    let cause = match shaken {
+        Ok(Ok(stream)) => return served.on(stream, Some(until), &options, stop).await,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %ends.remote, %error, "the TLS handshake failed");
+            "tls"
+        }
+        Err(_) => "timeout",
+    };
+    options.metrics.handshakes_failed(cause).inc();
+}
+
+/// What every request of a connection comes with.
+struct Served {
+    router: Router,
+    peer: Peer,
+    cutter: Cutter,
+    place: Place,
+}
+
+impl Served {
+    /// Answers the requests that come on `io`; the first has to be there until `first_until`.
+    async fn on<IO>(
+        self,
+        io: IO,
+        first_until: Option<Instant>,
+        options: &ServeOptions,
+        stop: CancellationToken,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { router, peer, cutter, place } = self;
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&has_asked);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
+            let place = HeldPlace(Arc::clone(&place));
+            answer(router.clone(), (peer, cutter.clone(), place), request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.head_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let too_late = async {
+            match first_until {
+                Some(until) => sleep_until(until).await,
+                None => pending::<()>().await,
+            }
+            if has_asked.load(Ordering::Relaxed) {
+                pending::<()>().await;
+            }
+        };
+        let served = tokio::select! {
+            biased;
+            served = connection.as_mut() => served,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = too_late => {
+                options.metrics.handshakes_failed("timeout").inc();
+                return;
+            }
+        };
+        if let Err(error) = served {
+            if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+                options.metrics.handshakes_failed("timeout").inc();
+            }
+            tracing::debug!(%error, "an HTTP connection broke off");
+        }
     }
 }
 
@@ -182,11 +266,17 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::entrance::Admit;
 
     const LONG: Duration = Duration::from_secs(3600);
 
     fn everybody() -> Admit {
         Arc::new(|_| Some(Arc::new(())))
+    }
+
+    fn options(head_timeout: Duration, grace: Duration, admit: Admit) -> ServeOptions {
+        let entrance = Entrance { admit, ..Entrance::open() };
+        ServeOptions { head_timeout, grace, write_stall: LONG, entrance, metrics: Metrics::new() }
     }
 
     async fn start(router: Router, options: ServeOptions) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
@@ -209,7 +299,7 @@ mod tests {
             "/",
             get(|Extension(peer): Extension<Peer>| async move { format!("{} {}", peer.remote, peer.local) }),
         );
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit: everybody() };
+        let options = options(LONG, LONG, everybody());
         let (address, stop, served) = start(router, options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let own = stream.local_addr().unwrap();
@@ -222,12 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_does_not_come_ends_the_connection() {
-        let options = ServeOptions {
-            head_timeout: Duration::from_millis(50),
-            grace: LONG,
-            write_stall: LONG,
-            admit: everybody(),
-        };
+        let options = options(Duration::from_millis(50), LONG, everybody());
         let (address, stop, served) = start(Router::new(), options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
@@ -249,7 +334,7 @@ mod tests {
             handler_go_on.notified().await;
             "done"
         };
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit: everybody() };
+        let options = options(LONG, LONG, everybody());
         let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut busy = TcpStream::connect(address).await.unwrap();
@@ -271,8 +356,7 @@ mod tests {
             handler_arrived.notify_one();
             std::future::pending::<()>().await;
         };
-        let options =
-            ServeOptions { head_timeout: LONG, grace: Duration::ZERO, write_stall: LONG, admit: everybody() };
+        let options = options(LONG, Duration::ZERO, everybody());
         let (address, stop, served) = start(Router::new().route("/", get(handler)), options).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -302,7 +386,7 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             Some(Arc::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
         });
-        let options = ServeOptions { head_timeout: LONG, grace: LONG, write_stall: LONG, admit };
+        let options = options(LONG, LONG, admit);
         let (address, stop, served) = start(Router::new(), options).await;
         let first = TcpStream::connect(address).await.unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

@@ -31,6 +31,24 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// Whether an address is a proxy whose `X-Forwarded-…` headers are believed.
 pub type Trust = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// RTMP with or without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RtmpScheme {
+    /// What every phone takes.
+    Rtmp,
+    /// Inside TLS.
+    Rtmps,
+}
+
+impl RtmpScheme {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+        }
+    }
+}
+
 /// Where clients reach the gateway.
 #[derive(Clone)]
 pub struct Endpoints {
@@ -38,8 +56,8 @@ pub struct Endpoints {
     pub public_rtmp_url: Option<String>,
     /// `http://host[:port][/path]` or `https://…`, where it is set.
     pub public_http_url: Option<String>,
-    /// The port that RTMP is bound to.
-    pub rtmp_port: u16,
+    /// What RTMP is reached by where no URL is set: its scheme and the port that it is bound to.
+    pub rtmp: (RtmpScheme, u16),
     /// Whose forwarding headers are believed.
     pub trusted_proxy: Trust,
 }
@@ -115,7 +133,10 @@ impl Endpoints {
     fn origin(&self, parts: &Parts) -> Result<Origin, Problem> {
         let rtmp = match &self.public_rtmp_url {
             Some(url) => with_port(url),
-            None => format!("rtmp://{}:{}", self.authority(parts)?.host, self.rtmp_port),
+            None => {
+                let (scheme, port) = self.rtmp;
+                format!("{}://{}:{port}", scheme.word(), self.authority(parts)?.host)
+            }
         };
         let http = match &self.public_http_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -138,7 +159,8 @@ impl Endpoints {
     fn is_secure(&self, parts: &Parts) -> bool {
         let forwarded = self.forwarded(parts).and_then(|headers| last(headers, &FORWARDED_PROTO));
         match forwarded {
-            Some(scheme) => scheme.eq_ignore_ascii_case("https"),
+            // Some proxies name the scheme of the WebSocket that they pass on.
+            Some(scheme) => scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss"),
             None => parts.extensions.get::<Peer>().is_some_and(|peer| peer.secure),
         }
     }
@@ -242,7 +264,7 @@ mod tests {
         Endpoints {
             public_rtmp_url: None,
             public_http_url: None,
-            rtmp_port: 40001,
+            rtmp: (RtmpScheme::Rtmp, 40001),
             trusted_proxy: Arc::new(|address| address == IpAddr::from([10, 0, 0, 1])),
         }
     }

@@ -107,8 +107,8 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: Transport> Connection<S> {
-    pub(super) fn new(socket: S, peer: SocketAddr, gateway: Arc<Gateway>) -> Self {
-        let until = Instant::now() + gateway.settings.handshake_timeout;
+    /// `until` is when the peer must have been let in.
+    pub(super) fn new(socket: S, peer: SocketAddr, gateway: Arc<Gateway>, until: Instant) -> Self {
         Self {
             socket,
             peer,
@@ -143,12 +143,14 @@ impl<S: Transport> Connection<S> {
     async fn serve(&mut self) -> End {
         let mut alarm = pin!(sleep_until(self.deadline()));
         loop {
-            if let Some(end) = self.refill() {
+            if self.has_sent_all()
+                && let Some(end) = self.refill()
+            {
                 return end;
             }
             self.note_progress(false);
             bring_forward(alarm.as_mut(), self.deadline());
-            let idle = self.outbox.is_empty();
+            let idle = self.has_sent_all();
             let wire = &mut self.wire;
             let read = |bytes: &[u8], outbox: &mut Outbox| (bytes.len(), wire.handle_input(bytes, outbox));
             let end = tokio::select! {
@@ -201,9 +203,14 @@ impl<S: Transport> Connection<S> {
         }
     }
 
+    /// Whether the socket has taken all there is.
+    fn has_sent_all(&self) -> bool {
+        self.outbox.is_empty() && !self.socket.holds_back()
+    }
+
     /// Notes whether the socket moves on.
     fn note_progress(&mut self, wrote: bool) {
-        if self.outbox.is_empty() {
+        if self.has_sent_all() {
             self.stalled_since = None;
         } else if wrote || self.stalled_since.is_none() {
             self.stalled_since = Some(Instant::now());
@@ -398,7 +405,10 @@ impl<S: Transport> Connection<S> {
             self.answer(|session| session.revoke(stream, &reason.to_string()));
         }
         self.collect_last_words();
-        send_once(&mut self.socket, &mut self.outbox).await;
+        // Behind what is held back no word would arrive, and that itself must not.
+        if !self.socket.holds_back() {
+            send_once(&mut self.socket, &mut self.outbox).await;
+        }
         self.socket.cut_off();
     }
 
@@ -415,7 +425,10 @@ impl<S: Transport> Connection<S> {
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
-        self.stalled_since.map(|since| since + self.gateway.settings.viewer_stall)
+        let since = self.stalled_since?;
+        // What is held back may be on its way without the outbox getting shorter.
+        let since = self.socket.moved_at().map_or(since, |moved| moved.max(since));
+        Some(since + self.gateway.settings.viewer_stall)
     }
 
     /// The deadline has passed.

@@ -6,7 +6,7 @@
 //! | `connection` | serves one peer from its first byte to its last |
 //! | `admission` | from the URL of a request to an entered session, or a refusal |
 //! | `publish`, `play` | what a connection does once it was let in |
-//! | `outbox`, `transport`, `wire` | bytes out, the socket, bytes in |
+//! | `outbox`, `transport`, `secure`, `wire` | bytes out, the socket, the socket inside TLS, bytes in |
 //! | [`handshake`] | the handshake, which draws random bytes |
 //! | [`proto`] | RTMP itself, pure |
 
@@ -18,6 +18,7 @@ mod outbox;
 mod play;
 pub mod proto;
 mod publish;
+mod secure;
 mod transport;
 mod wire;
 
@@ -30,7 +31,6 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::domain::Direction;
 use crate::hub::{Hub, SessionGuard};
-use crate::places::Places;
 use crate::telemetry::{Counter, Metrics, Protocol};
 
 /// Times that a connection is held to.
@@ -56,8 +56,6 @@ pub struct Gateway {
     pub hub: Hub,
     /// Lets in who may publish or play.
     pub admission: Arc<Admission>,
-    /// Places for connections.
-    pub places: Arc<Places>,
     /// Counters.
     pub metrics: Metrics,
     /// Cancelled when the gateway stops: connections end.

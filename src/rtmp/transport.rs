@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::outbox::Outbox;
 
@@ -19,6 +20,17 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the coming drop discard what the kernel still holds for the peer, so that nothing more reaches it.
     fn cut_off(&self);
+
+    /// Whether it has taken bytes that the socket has not. They leave when it is flushed, and as long as they wait nothing
+    /// more is worth handing to it.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// When the socket last took some of what is held back.
+    fn moved_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 impl Transport for TcpStream {
@@ -34,7 +46,7 @@ impl Transport for TcpStream {
 pub(super) enum Turn<T> {
     /// Bytes came, and the reader made this of them.
     Read(T),
-    /// The outbox got shorter by so many bytes.
+    /// The outbox got shorter by so many bytes, or what the transport held back has left.
     Wrote(usize),
     /// The peer is gone.
     Closed,
@@ -53,6 +65,12 @@ pub(super) async fn turn<S: Transport, T>(
             match outbox.poll_write(Pin::new(&mut *socket), cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Turn::Closed)),
                 Poll::Ready(Ok(bytes)) => return Poll::Ready(Ok(Turn::Wrote(bytes))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        } else if socket.holds_back() {
+            match Pin::new(&mut *socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Turn::Wrote(0))),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
@@ -95,7 +113,7 @@ pub(super) async fn send_once<S: Transport>(socket: &mut S, outbox: &mut Outbox)
 /// Sends what waits, says goodbye, and reads until the peer has said so too: a socket that is closed over unread
 /// input resets the connection, and the peer would lose the last answer. The caller sets the deadline.
 pub(super) async fn close_politely<S: Transport>(socket: &mut S, outbox: &mut Outbox) -> io::Result<()> {
-    while !outbox.is_empty() {
+    while !outbox.is_empty() || socket.holds_back() {
         if let Turn::Closed = turn(socket, outbox, |_, _| ()).await? {
             return Ok(());
         }

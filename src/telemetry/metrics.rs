@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -130,6 +131,8 @@ pub struct Metrics {
     webhook_attempts: Family<OfOutcome, Counter>,
     /// Ranges of events that a webhook target was given up on.
     pub webhook_dead_letters: Counter,
+    certificate_not_after: Arc<AtomicI64>,
+    certificate_reloads: Family<OfOutcome, Counter>,
     command_duration: Histogram,
     revocation_duration: Histogram,
 }
@@ -144,6 +147,8 @@ impl Metrics {
     pub fn with_readings(readings: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
         let mut names = Names(Registry::with_prefix("tidegate"));
         names.0.register_collector(Box::new(ReadingsCollector(Box::new(readings))));
+        let certificate_not_after = Arc::<AtomicI64>::default();
+        names.0.register_collector(Box::new(CertificateCollector(Arc::clone(&certificate_not_after))));
         names.0.register(
             "build",
             "The version that runs",
@@ -180,6 +185,9 @@ impl Metrics {
             webhook_attempts: names.plain("webhook_attempts", "Webhook messages sent, by outcome"),
             webhook_dead_letters: names
                 .plain("webhook_dead_letters", "Ranges of events that a webhook target was given up on"),
+            certificate_not_after,
+            certificate_reloads: names
+                .plain("tls_certificate_reloads", "Changes of the TLS files, by outcome: loaded or failed"),
             command_duration: names
                 .seconds("command_duration", "From a command's arrival until it is durable or refused"),
             revocation_duration: names
@@ -261,6 +269,16 @@ impl Metrics {
     /// Counts one attempt to tell a webhook target, by outcome: `delivered`, `refused`, `timeout`, ….
     pub fn webhook_attempted(&self, outcome: &'static str) {
         self.webhook_attempts.get_or_create(&OfOutcome { outcome: Word(outcome) }).inc();
+    }
+
+    /// Notes when the TLS certificate ends that is in use now, in seconds since 1970.
+    pub fn certificate_ends(&self, not_after: i64) {
+        self.certificate_not_after.store(not_after, Ordering::Relaxed);
+    }
+
+    /// Counts one change of the TLS files, by outcome: `loaded`, or `failed` where the pair before stays in use.
+    pub fn certificate_reloaded(&self, outcome: &'static str) {
+        self.certificate_reloads.get_or_create(&OfOutcome { outcome: Word(outcome) }).inc();
     }
 
     /// Notes the time from the end of a right until the last socket that used it was closed.
@@ -355,6 +373,23 @@ impl Collector for ReadingsCollector {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         Ok(())
+    }
+}
+
+/// The end of the certificate. Where there is none, nothing is told: zero would look like one that ended long ago.
+#[derive(Debug)]
+struct CertificateCollector(Arc<AtomicI64>);
+
+impl Collector for CertificateCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let not_after = self.0.load(Ordering::Relaxed);
+        if not_after == 0 {
+            return Ok(());
+        }
+        let gauge = ConstGauge::new(not_after);
+        let (name, help) =
+            ("tls_certificate_not_after", "The end of the TLS certificate in use, in seconds since 1970");
+        gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)
     }
 }
 
@@ -479,6 +514,9 @@ mod tests {
         metrics.authentication_failed("ticket");
         metrics.http_answered("/v1/conferences", 404.into());
         metrics.webhook_attempted("delivered");
+        metrics.certificate_ends(2_524_608_000);
+        metrics.certificate_reloaded("loaded");
+        assert!(has(&metrics, "tidegate_tls_certificate_not_after_seconds 2524608000"));
         let text = metrics.encode().unwrap();
         assert!(text.ends_with("# EOF\n"));
         let names = |mark: &str| -> Vec<String> {
@@ -486,7 +524,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 34, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 36, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }

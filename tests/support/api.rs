@@ -94,6 +94,7 @@ impl<T: std::fmt::Debug> Refused for Result<T, Refusal> {
 #[derive(Clone)]
 pub struct Api {
     client: reqwest::Client,
+    scheme: &'static str,
     pub address: SocketAddr,
     pub secrets: Secrets,
 }
@@ -101,11 +102,23 @@ pub struct Api {
 impl Api {
     pub fn new(address: SocketAddr, secrets: Secrets) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        Self { client, address, secrets }
+        Self { client, scheme: "http", address, secrets }
+    }
+
+    /// Over TLS, to a gateway whose certificate this authority signed.
+    pub fn over_tls(address: SocketAddr, secrets: Secrets, authority: &[u8]) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority).expect("a certificate");
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([authority]);
+        Self { client: client.build().expect("an HTTP client"), scheme: "https", address, secrets }
+    }
+
+    /// The client that calls are made with.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// One call. Connection trouble is a failure of the test; see `try_call` where it is expected.

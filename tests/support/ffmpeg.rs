@@ -7,6 +7,9 @@ use super::wait::EVENT;
 use std::collections::BTreeSet;
 use tokio::process::Command;
 
+/// The certificates of the tests are signed by nobody whom the machine knows.
+const GSTREAMER_TRUST: [&str; 1] = ["tls-validation-flags=no-flags"];
+
 /// ffmpeg that sends the clip again and again in real time, without encoding.
 pub struct Pusher {
     pub process: Running,
@@ -20,6 +23,25 @@ impl Pusher {
     /// With the token where the placement puts it.
     pub fn start_placed(placement: &Placement) -> Self {
         Self::start_with(&rtmp_options(placement), &format!("rtmp://{}/", placement.address))
+    }
+
+    /// With options of ffmpeg's own for the way there.
+    pub fn start_with_options(options: &[&str], url: &MediaUrl) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::start_with(&options, &url.text())
+    }
+
+    /// GStreamer that sends the clip once, in real time and without encoding.
+    pub fn gstreamer(url: &MediaUrl) -> Self {
+        let mut command = Command::new("gst-launch-1.0");
+        command
+            .args("-q flvmux name=mux streamable=true ! rtmp2sink name=sink".split(' '))
+            .arg(format!("location={}", url.text()))
+            .args(GSTREAMER_TRUST)
+            .arg("filesrc")
+            .arg(format!("location={}", flv::clip_path().display()))
+            .args("! flvdemux name=clip clip.video ! queue ! h264parse ! mux. clip.audio ! queue ! aacparse ! mux.".split(' '));
+        Self { process: Running::start("GStreamer (push)", command) }
     }
 
     fn start_with(options: &[String], url: &str) -> Self {
@@ -65,6 +87,28 @@ impl Viewer {
 
     pub fn ffmpeg_placed(placement: &Placement) -> Self {
         Self::ffmpeg_with(&rtmp_options(placement), &format!("rtmp://{}/", placement.address))
+    }
+
+    /// Any URL that ffmpeg knows, with options of its own for the way there.
+    pub fn ffmpeg_at(options: &[&str], url: &str) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::ffmpeg_with(&options, url)
+    }
+
+    pub fn gstreamer(url: &MediaUrl) -> Self {
+        let mut command = Command::new("gst-launch-1.0");
+        command
+            .args(["-q", "rtmp2src", &format!("location={}", url.text())])
+            .args(GSTREAMER_TRUST)
+            .args(["!", "fdsink", "fd=1"]);
+        Self { process: Running::start("GStreamer (pull)", command) }
+    }
+
+    /// What comes at an HTTP URL.
+    pub fn curl(options: &[&str], url: &str) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--no-buffer"]).args(options).arg(url);
+        Self { process: Running::start("curl", command) }
     }
 
     fn ffmpeg_with(options: &[String], url: &str) -> Self {

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+/// Stands for a listener that is switched off.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// How a gateway is to be started: the directory, the environment, more arguments.
 #[derive(Clone)]
 pub struct Setup {
@@ -69,6 +72,16 @@ impl Setup {
             .env("TIDEGATE_OPS_LISTEN", SocketAddr::new(ip, ports[2]))
     }
 
+    /// RTMPS and HTTPS on the same address as the others, with this certificate.
+    pub fn with_tls(self, certificate: &Path, key: &Path) -> Self {
+        let at = self.environment["TIDEGATE_HTTP_LISTEN"].clone();
+        self.env("TIDEGATE_RTMPS_LISTEN", &at)
+            .env("TIDEGATE_HTTPS_LISTEN", &at)
+            .env("TIDEGATE_TLS_CERT", certificate.display())
+            .env("TIDEGATE_TLS_KEY", key.display())
+            .env("TIDEGATE_TLS_RELOAD_MS", 20)
+    }
+
     pub fn data_path(&self) -> &Path {
         &self.data_dir
     }
@@ -122,9 +135,11 @@ impl Setup {
                 .and_then(|text| text.parse().ok())
                 .unwrap_or_else(|| panic!("no address of {listener} in {listening}"))
         };
-        let (rtmp, http, ops) = (address("rtmp"), address("http"), address("ops"));
+        let (http, ops) = (address("http"), address("ops"));
+        let tls = |listener: &str| listening.get(listener).map(|_| address(listener));
+        let (rtmp, rtmps, https) = (tls("rtmp").unwrap_or(NOWHERE), tls("rtmps"), tls("https"));
         let api = Api::new(http, self.secrets.clone());
-        Gateway { process, rtmp, http, ops, api, setup: self }
+        Gateway { process, rtmp, rtmps, http, https, ops, api, setup: self }
     }
 
     /// Starts `serve`, which must refuse: gives its exit and its words.
@@ -138,8 +153,11 @@ impl Setup {
 /// A gateway that listens.
 pub struct Gateway {
     pub process: Running,
+    /// Port 0 where it is switched off.
     pub rtmp: SocketAddr,
+    pub rtmps: Option<SocketAddr>,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub ops: SocketAddr,
     pub api: Api,
     pub setup: Setup,
@@ -162,6 +180,24 @@ impl Gateway {
         self.process.kill().await;
         self.check_secrets();
         self.setup.clone()
+    }
+
+    /// The listener for RTMP over TLS.
+    pub fn rtmps(&self) -> SocketAddr {
+        self.rtmps.expect("RTMPS listens")
+    }
+
+    /// The listener for HTTP over TLS.
+    pub fn https(&self) -> SocketAddr {
+        self.https.expect("HTTPS listens")
+    }
+
+    /// The value of a metric, by its name with its labels; none while it is not there.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = reqwest::get(format!("http://{}/metrics", self.ops)).await.expect("metrics");
+        let text = text.text().await.expect("metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.parse().expect("a number"))
     }
 
     /// SIGTERM; the gateway must exit 0, and must not have told any secret that the test came to know.

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-/// `rtmp://ADDRESS/APP/STREAM?t=TOKEN`
+/// `rtmp://ADDRESS/APP/STREAM?t=TOKEN`, or the same with rtmps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MediaUrl {
+    pub scheme: String,
     pub address: SocketAddr,
     pub app: String,
     pub stream: String,
@@ -27,10 +28,13 @@ impl MediaUrl {
     }
 
     fn try_parse(url: &str) -> Option<Self> {
-        let (address, path) = url.strip_prefix("rtmp://")?.split_once('/')?;
+        let (scheme, rest) =
+            url.split_once("://").filter(|(scheme, _)| ["rtmp", "rtmps"].contains(scheme))?;
+        let (address, path) = rest.split_once('/')?;
         let (path, token) = path.split_once("?t=")?;
         let (app, stream) = path.split_once('/')?;
         Some(Self {
+            scheme: scheme.to_owned(),
             address: address.parse().ok()?,
             app: app.to_owned(),
             stream: stream.to_owned(),
@@ -44,12 +48,17 @@ impl MediaUrl {
 
     /// The URL without stream and token.
     pub fn server(&self) -> String {
-        format!("rtmp://{}/{}", self.address, self.app)
+        format!("{}://{}/{}", self.scheme, self.address, self.app)
     }
 
     /// The same URL at another listener: for a gateway that came back on another port.
     pub fn at(&self, address: SocketAddr) -> Self {
         Self { address, ..self.clone() }
+    }
+
+    /// The same URL at the listener for TLS.
+    pub fn over_tls(&self, address: SocketAddr) -> Self {
+        Self { scheme: "rtmps".to_owned(), ..self.at(address) }
     }
 
     pub fn with_token(&self, token: impl Into<String>) -> Self {

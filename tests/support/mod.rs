@@ -17,6 +17,7 @@ pub mod process;
 pub mod raw;
 pub mod receiver;
 pub mod socket;
+pub mod tls;
 pub mod token;
 pub mod wait;
 
@@ -27,4 +28,5 @@ pub use media_url::MediaUrl;
 pub use peer::{Feed, Peer, Seen};
 pub use receiver::{Hook, Receiver, Reply};
 pub use socket::EventSocket;
+pub use tls::Authority;
 pub use wait::{EVENT, within};

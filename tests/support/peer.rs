@@ -15,7 +15,7 @@ use rml_rtmp::time::RtmpTimestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -51,8 +51,13 @@ pub enum Seen {
     Closed,
 }
 
+/// What a peer speaks over: TCP, or TLS over it.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
 pub struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     session: ClientSession,
     observer: ChunkDeserializer,
     pending: VecDeque<Seen>,
@@ -68,8 +73,18 @@ impl Peer {
     }
 
     async fn try_connect(to: &Placement) -> std::io::Result<Self> {
-        let mut stream = TcpStream::connect(to.address).await?;
+        let stream = TcpStream::connect(to.address).await?;
         stream.set_nodelay(true)?;
+        Self::try_connect_over(Box::new(stream), to).await
+    }
+
+    /// As `connect`, over a stream that is there already.
+    pub async fn connect_over(stream: impl Duplex + 'static, to: &Placement) -> Self {
+        let connected = Self::try_connect_over(Box::new(stream), to);
+        within(EVENT, "RTMP connect", connected).await.expect("RTMP connect")
+    }
+
+    async fn try_connect_over(mut stream: Box<dyn Duplex>, to: &Placement) -> std::io::Result<Self> {
         let remaining = handshake(&mut stream).await?;
         let mut config = ClientSessionConfig::new();
         config.tc_url = Some(to.tc_url.clone());
@@ -98,7 +113,17 @@ impl Peer {
     }
 
     pub async fn publish_placed(to: &Placement) -> Result<Self, Status> {
-        let mut peer = Self::connect(to).await;
+        Self::connect(to).await.publishing(to).await
+    }
+
+    /// As `publish`, over a stream that is there already.
+    pub async fn publish_over(stream: impl Duplex + 'static, url: &MediaUrl) -> Result<Self, Status> {
+        let to = url.in_name();
+        Self::connect_over(stream, &to).await.publishing(&to).await
+    }
+
+    async fn publishing(self, to: &Placement) -> Result<Self, Status> {
+        let mut peer = self;
         let request = peer.session.request_publishing(to.name.clone(), PublishRequestType::Live);
         peer.send_result(request.expect("publish")).await;
         peer.accepted("NetStream.Publish.Start").await
@@ -113,9 +138,19 @@ impl Peer {
         Self::ask_to_play(to).await.accepted("NetStream.Play.Start").await
     }
 
+    /// As `play`, over a stream that is there already.
+    pub async fn play_over(stream: impl Duplex + 'static, url: &MediaUrl) -> Result<Self, Status> {
+        let to = url.in_name();
+        Self::connect_over(stream, &to).await.asking_to_play(&to).await.accepted("NetStream.Play.Start").await
+    }
+
     /// Asks to play and does not wait for the answer: a play may wait for its publisher.
     pub async fn ask_to_play(to: &Placement) -> Self {
-        let mut peer = Self::connect(to).await;
+        Self::connect(to).await.asking_to_play(to).await
+    }
+
+    async fn asking_to_play(self, to: &Placement) -> Self {
+        let mut peer = self;
         let request = peer.session.request_playback(to.name.clone()).expect("play");
         peer.send_result(request).await;
         peer
@@ -271,7 +306,7 @@ impl Peer {
     }
 }
 
-async fn handshake(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+async fn handshake(stream: &mut Box<dyn Duplex>) -> std::io::Result<Vec<u8>> {
     let mut handshake = Handshake::new(PeerType::Client);
     let hello = handshake.generate_outbound_p0_and_p1().expect("a handshake");
     stream.write_all(&hello).await?;

@@ -37,7 +37,7 @@ async fn operators() -> Operators {
         apps: Arc::clone(&apps),
         voip_sessions: Arc::clone(&voip_sessions),
         webhooks: Arc::clone(&webhooks),
-        listening: Listening { rtmp: nowhere, http: nowhere, ops: nowhere },
+        listening: Listening { rtmp: Some(nowhere), rtmps: None, http: nowhere, https: None, ops: nowhere },
         changes: changes.clone(),
     });
     Operators { router, apps, webhooks, voip_sessions, changes }

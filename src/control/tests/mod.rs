@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::urls::Endpoints;
+use super::urls::{Endpoints, RtmpScheme};
 use super::{Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats, Settings, router};
 use crate::admission::Admission;
 use crate::clock;
@@ -150,7 +150,7 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
         endpoints: Endpoints {
             public_rtmp_url: None,
             public_http_url: None,
-            rtmp_port: 40001,
+            rtmp: (RtmpScheme::Rtmp, 40001),
             trusted_proxy: Arc::new(|_| false),
         },
         guard: Guard::new(guard_settings),
