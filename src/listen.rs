@@ -243,6 +243,14 @@ pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     options.set_tcp_user_timeout(Some(PEER_SILENCE))
 }
 
+/// Acknowledges at once what has been read. A peer whose own writes wait for that (Nagle's algorithm) loses 40 ms otherwise
+/// where there is nothing to answer, as at the end of a TLS handshake.
+pub fn acknowledge(socket: &TcpStream) {
+    if let Err(error) = SockRef::from(socket).set_tcp_quickack(true) {
+        tracing::debug!(%error, "the socket does not acknowledge at once");
+    }
+}
+
 /// Bytes that the kernel takes for a peer beyond what is on the way to it: a moment's worth on any network. What waits here
 /// can be told of, dropped or ended; what waits in the kernel cannot, and takes megabytes of a peer that does not read.
 const UNSENT_MAX: u32 = 128 * 1024;

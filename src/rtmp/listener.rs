@@ -134,6 +134,7 @@ async fn serve_secure(
     };
     let cause = match shaken {
         Ok(Ok(stream)) => {
+            stream.get_ref().0.acknowledge();
             return Connection::new(Box::new(stream), peer, gateway, until).run().await;
         }
         Ok(Err(error)) => {

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::transport::Transport;
+use crate::listen;
 use crate::tls::TlsStream;
 
 /// The socket under TLS, which notes when it last took something: TLS takes a whole refill of the outbox at once, and only
@@ -21,6 +22,11 @@ pub(super) struct Noted {
 impl Noted {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, moved_at: None }
+    }
+
+    /// Lets a peer go on that waits for an acknowledgement.
+    pub(super) fn acknowledge(&self) {
+        listen::acknowledge(&self.stream);
     }
 
     fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
