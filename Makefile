@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit fuzz-check deny tools demo
+.PHONY: help run build test check unit fuzz-check deny tools demo bench
 
 CARGO ?= cargo
 
@@ -9,6 +9,7 @@ help:
 	@echo 'make demo    watch a conference happen: two members, a role change, a kick'
 	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
 	@echo 'make build   the release binary: target/release/tidegate'
+	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
 cargo-present:
 	@command -v $(CARGO) >/dev/null || { \
@@ -24,6 +25,10 @@ build: cargo-present
 
 demo: cargo-present
 	tools/demo
+
+# A quiet machine with two free cores, please. Needs nginx and its RTMP module: apt-get install nginx libnginx-mod-rtmp
+bench: cargo-present
+	WINDOW_SECONDS=$${WINDOW_SECONDS:-8} RUNS=$${RUNS:-3} $(CARGO) bench --bench media -- --json media-bench.json $(BENCH)
 
 tools: cargo-present
 	tools/prepare-tests
