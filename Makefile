@@ -28,7 +28,7 @@ demo: cargo-present
 
 # A quiet machine with two free cores, please. Needs nginx and its RTMP module: apt-get install nginx libnginx-mod-rtmp
 bench: cargo-present
-	WINDOW_SECONDS=$${WINDOW_SECONDS:-8} RUNS=$${RUNS:-3} $(CARGO) bench --bench media -- --json media-bench.json $(BENCH)
+	WINDOW_SECONDS=$${WINDOW_SECONDS:-8} RUNS=$${RUNS:-3} $(CARGO) bench --bench media -- --json $${CARGO_TARGET_DIR:-target}/media-bench.json $(BENCH)
 
 tools: cargo-present
 	tools/prepare-tests
