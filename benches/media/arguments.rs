@@ -5,10 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::shapes::{DOCUMENTED, SHAPES, Shape};
+use super::targets::floor::Merging;
 use super::targets::{Kind, Other};
 
 pub const USAGE: &str = "cargo bench --bench media -- [shape…] [option…]
-  --targets LIST       of tidegate, tidegate-live, nginx, nginx-auto, floor, floor-<merge ms>, url (default: floor,nginx,tidegate)
+  --targets LIST       of tidegate, tidegate-live, nginx, nginx-auto, url, floor and, with merging,
+                       floor-<ms>, floor-lead-<ms>, floor-sound-<ms> (default: floor,nginx,tidegate)
   --window SECONDS     measured time of a run (default: WINDOW_SECONDS or 8)
   --runs N             rounds; in each, every target has its turn (default: RUNS or 3)
   --json FILE          the report, besides the table
@@ -80,7 +82,8 @@ impl Arguments {
             self.shapes = SHAPES.iter().filter(|shape| DOCUMENTED.contains(&shape.name)).copied().collect();
         }
         if self.targets.is_empty() {
-            self.targets = vec![Kind::Floor(0), Kind::Nginx { is_auto: false }, Kind::Tidegate("rtc")];
+            self.targets =
+                vec![Kind::Floor(Merging::None), Kind::Nginx { is_auto: false }, Kind::Tidegate("rtc")];
         }
         if self.other.play_url.is_empty() {
             self.other.play_url.clone_from(&self.other.publish_url);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::link::{Direction, Link, State, Target};
-use super::stamps::{AUDIO_FRAME_NS, Encoding, Frames, LENGTH_BYTES, Seen, Stamp};
+use super::roles::{Part, Publisher, Role, Seat};
+use super::stamps::{Encoding, Frames, LENGTH_BYTES, Seen, Stamp};
 use super::tally::{Tally, Viewing};
 
 /// Bytes read at once: more than a viewer finds waiting, so that one read is enough.
@@ -17,55 +18,12 @@ const READ_BYTES: usize = 256 * 1024;
 const EVENTS_AT_ONCE: usize = 256;
 /// Between two sips of slow viewers.
 const SIP_EVERY: Duration = Duration::from_millis(100);
+/// A publisher that is later than this goes on from where it is, as an encoder on a busy phone.
+const SLIP_NS: u64 = 500_000_000;
 /// Between two looks at whether what is waited for has come.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A slow viewer's receive buffer, so that what it does not read waits with the server.
 const SLOW_RECEIVE_BYTES: usize = 32 * 1024;
-
-/// What a viewer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Watch,
-    /// Reads so many bytes a second and no more.
-    Crawl(usize),
-    /// Leaves at its first keyframe.
-    Join,
-    /// Leaves at its first keyframe, and another comes at once.
-    Churn,
-}
-
-#[derive(Debug)]
-struct Publisher {
-    encoding: Encoding,
-    frames: usize,
-    pictures: u32,
-    sounds: u32,
-    /// When its first frame was due.
-    from_ns: u64,
-}
-
-impl Publisher {
-    fn picture_ns(&self) -> u64 {
-        self.from_ns + u64::from(self.pictures) * 1_000_000_000 / self.encoding.pictures_per_second as u64
-    }
-
-    fn sound_ns(&self) -> u64 {
-        self.from_ns + u64::from(self.sounds) * AUDIO_FRAME_NS
-    }
-}
-
-#[derive(Debug)]
-enum Role {
-    Publisher(Publisher),
-    Viewer(Viewing, Part),
-}
-
-#[derive(Debug)]
-struct Seat {
-    link: Link,
-    role: Role,
-    target: usize,
-}
 
 pub struct Load {
     poll: Poll,
@@ -252,15 +210,23 @@ impl Load {
     }
 
     fn send_due(&mut self) -> io::Result<()> {
+        // What falls due meanwhile waits for the next turn, or a busy machine would keep viewers from ever being served.
+        let turn_ns = self.now_ns();
         while let Some(Reverse((due_ns, at))) = self.due.peek().copied() {
-            let now_ns = self.begin.elapsed().as_nanos() as u64;
-            if due_ns > now_ns {
+            if due_ns > turn_ns {
                 break;
             }
+            let now_ns = self.now_ns();
             self.due.pop();
             let Some(Seat { link, role: Role::Publisher(publisher), .. }) = &mut self.seats[at] else {
                 continue;
             };
+            let mut due_ns = due_ns;
+            if now_ns - due_ns > SLIP_NS {
+                publisher.from_ns += now_ns - due_ns;
+                due_ns = now_ns;
+                self.tally.slips += 1;
+            }
             let frames = &mut self.frames[publisher.frames];
             self.tally.late.add_ns(now_ns - due_ns);
             let timestamp_ms = ((due_ns - publisher.from_ns) / 1_000_000) as u32;
@@ -340,13 +306,15 @@ impl Load {
                     now_ns = begin.elapsed().as_nanos() as u64;
                 }
                 if let Role::Viewer(viewing, part) = role {
-                    let had_keyframe = viewing.has_keyframe();
                     viewing.see(seen, now_ns, *part, tally);
-                    leaves |=
-                        matches!(part, Part::Join | Part::Churn) && !had_keyframe && viewing.has_keyframe();
+                    leaves = match part {
+                        Part::Join => viewing.has_keyframe(),
+                        Part::Churn => true,
+                        Part::Watch | Part::Crawl(_) => false,
+                    };
                 }
             });
-            tally.received(link.received - before, role_part(role));
+            tally.received(link.received - before, role.part());
             match outcome {
                 Ok((State::Closed, _)) => {
                     let words = link.refusal.take().unwrap_or_else(|| "the server closed".to_owned());
@@ -406,12 +374,5 @@ impl Load {
             (None, Role::Publisher(_)) => {}
         }
         Ok(())
-    }
-}
-
-fn role_part(role: &Role) -> Option<Part> {
-    match role {
-        Role::Viewer(_, part) => Some(*part),
-        Role::Publisher(_) => None,
     }
 }

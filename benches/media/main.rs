@@ -23,6 +23,7 @@ mod link;
 mod load;
 mod process;
 mod report;
+mod roles;
 mod run;
 mod shapes;
 mod stamps;
@@ -43,11 +44,11 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     // A server of thousands of viewers, and as many viewers here.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    if let [command, merge_ms] = words.as_slice()
+    if let [command, merging] = words.as_slice()
         && command == floor::COMMAND
     {
-        let merge_ms = merge_ms.parse().expect("milliseconds");
-        return floor::serve(merge_ms).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        let merging = merging.parse().expect("a way to merge");
+        return floor::serve(merging).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let arguments = match Arguments::parse(words.into_iter()) {
         Ok(arguments) => arguments,

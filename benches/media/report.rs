@@ -8,6 +8,7 @@ use super::figures::median;
 use super::run::{Figures, Outcome};
 use super::shapes::{Plan, Shape};
 use super::targets::Kind;
+use super::targets::floor::Merging;
 
 /// All rounds of one shape with one target.
 pub struct Row {
@@ -51,6 +52,7 @@ const COSTS: &[Column] = &[
     ("server cores", "serverCores", 2),
     ("load cores", "loadCores", 2),
     ("load late p99 ms", "lateP99Ms", 2),
+    ("load slips", "loadSlips", 0),
 ];
 const MEMORY: &[Column] = &[("KiB per viewer", "kibPerViewer", 1), ("grown MiB", "memoryGrownMib", 1)];
 const SLOW: &[Column] = &[("unsent KiB", "slowViewerUnsentKib", 0), ("grown MiB", "memoryGrownMib", 1)];
@@ -62,7 +64,13 @@ const JOINS: &[Column] = &[
     ("joins/s", "joinsPerSecond", 0),
     ("CPU-ms each", "cpuMsPerJoin", 3),
 ];
-const GROWN: &[Column] = &[("grown MiB", "memoryGrownMib", 1)];
+const CHURN: &[Column] = &[
+    ("joins/s", "joinsPerSecond", 0),
+    ("CPU-ms each", "cpuMsPerJoin", 3),
+    ("server cores", "serverCores", 2),
+    ("load cores", "loadCores", 2),
+    ("grown MiB", "memoryGrownMib", 1),
+];
 
 fn columns(plan: Plan) -> Vec<Column> {
     let parts: &[&[Column]] = match plan {
@@ -71,7 +79,7 @@ fn columns(plan: Plan) -> Vec<Column> {
         Plan::Idle => &[MEMORY],
         Plan::Memory => &[MEMORY, COSTS],
         Plan::Join => &[JOINS],
-        Plan::Churn => &[JOINS, GROWN],
+        Plan::Churn => &[CHURN],
     };
     parts.concat()
 }
@@ -81,7 +89,7 @@ pub fn table(rows: &[&Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let columns = columns(first.shape.plan);
     let with = |kind: &Kind| rows.iter().find(|row| row.target == *kind);
-    let (floor, nginx) = (with(&Kind::Floor(0)), with(&Kind::Nginx { is_auto: false }));
+    let (floor, nginx) = (with(&Kind::Floor(Merging::None)), with(&Kind::Nginx { is_auto: false }));
     let has_cost = columns.iter().any(|(_, name, _)| *name == "cpuSecondsPerGigabit");
     let mut heading = vec![first.shape.name];
     heading.extend(columns.iter().map(|(heading, ..)| *heading));

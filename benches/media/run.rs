@@ -5,8 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::figures::Durations;
-use super::load::{Load, Part};
+use super::load::Load;
 use super::process;
+use super::roles::Part;
 use super::shapes::{Plan, Shape};
 use super::targets::{self, Kind, Other, Server};
 
@@ -167,6 +168,7 @@ impl Run<'_> {
             ("viewersCut", tally.cut as f64),
             ("slowViewersCut", tally.slow_cut as f64),
             ("framesNotSent", tally.unsent as f64),
+            ("loadSlips", tally.slips as f64),
         ]);
         if !processes.is_empty() {
             figures.insert("serverCores", spent / seconds);

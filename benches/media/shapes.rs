@@ -14,7 +14,7 @@ pub enum Plan {
     Idle,
     /// They watch, while others join in mid-GOP and leave at their first keyframe.
     Join,
-    /// Nobody watches for long: each leaves at its first keyframe and another comes at once.
+    /// Nobody watches for long: each leaves at its first frame and another comes at once.
     Churn,
     /// They come when the stream's ring is full, so that memory grows by what they take alone.
     Memory,
@@ -76,13 +76,7 @@ pub const SHAPES: &[Shape] = &[
         (1, 20),
         FAT,
     ),
-    shape(
-        "churn",
-        "256 at a time connect, play and leave at their first keyframe",
-        Plan::Churn,
-        (1, 256),
-        CALL,
-    ),
+    shape("churn", "256 at a time connect, play and leave at their first frame", Plan::Churn, (1, 256), CALL),
     shape("p1000", "1000 streams of 200 kbit/s to one viewer each", Plan::Watch, (1000, 1), THIN),
     shape("v5000", "one stream of 200 kbit/s to 5000 viewers", Plan::Watch, (1, 5000), THIN),
 ];

@@ -1,7 +1,7 @@
 //! What viewers saw, added up over one window.
 
 use super::figures::Durations;
-use super::load::Part;
+use super::roles::Part;
 use super::stamps::Seen;
 
 /// A viewer that sees no frame for so long has stalled.
@@ -32,6 +32,8 @@ pub struct Tally {
     pub stalls: u64,
     /// Frames that a publisher could not even queue.
     pub unsent: u64,
+    /// How often a publisher's clock was set back, because the load itself could not keep up.
+    pub slips: u64,
     /// Viewers that came and went as they wished.
     pub joined: u64,
     pub cut: u64,

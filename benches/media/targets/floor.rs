@@ -2,14 +2,17 @@
 //! or one for all that came within a window. It has no protocol, no state and no policy; what it costs is the kernel's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use super::super::chunks::VIDEO;
 use super::super::link::Target;
 use super::super::stamps::LENGTH_BYTES;
 use super::{Server, Stream, spawn};
@@ -22,9 +25,56 @@ const READ_BYTES: usize = 256 * 1024;
 /// Four bytes for the stream and one for the direction.
 const HELLO_BYTES: usize = 5;
 
-pub fn start(merge_ms: u64, streams: usize) -> Server {
+/// Behind the basic header, a timestamp and a length.
+const KIND_AT: usize = 7;
+
+/// Which messages share a write. The number is the longest wait in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merging {
+    /// `floor`: none.
+    None,
+    /// `floor-10`: whatever comes within so long of the first.
+    All(u64),
+    /// `floor-lead-10`: the first leaves at once, what follows within so long waits for the end of that time.
+    Lead(u64),
+    /// `floor-sound-10`: pictures leave at once, sounds wait for the next picture.
+    Sound(u64),
+}
+
+impl FromStr for Merging {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let wrong = || format!("{name:?} is none of floor, floor-<ms>, floor-lead-<ms>, floor-sound-<ms>");
+        let rest = name.strip_prefix("floor").ok_or_else(wrong)?;
+        if rest.is_empty() {
+            return Ok(Self::None);
+        }
+        let (how, ms): (fn(u64) -> Self, &str) = match rest.split_at_checked(6) {
+            Some(("-lead-", ms)) => (Self::Lead, ms),
+            _ => match rest.strip_prefix("-sound-") {
+                Some(ms) => (Self::Sound, ms),
+                None => (Self::All, rest.strip_prefix('-').ok_or_else(wrong)?),
+            },
+        };
+        ms.parse().map(how).map_err(|_| wrong())
+    }
+}
+
+impl fmt::Display for Merging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("floor"),
+            Self::All(ms) => write!(f, "floor-{ms}"),
+            Self::Lead(ms) => write!(f, "floor-lead-{ms}"),
+            Self::Sound(ms) => write!(f, "floor-sound-{ms}"),
+        }
+    }
+}
+
+pub fn start(merging: Merging, streams: usize) -> Server {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args([COMMAND, &merge_ms.to_string()]);
+    command.args([COMMAND, &merging.to_string()]);
     let (child, line) = spawn(command);
     let address: SocketAddr = line.trim().parse().expect("an address");
     let target = |stream: usize| Target::Floor { address, stream: stream as u32 };
@@ -50,27 +100,37 @@ struct Peer {
 #[derive(Default)]
 struct Fan {
     viewers: Vec<usize>,
-    /// What has come since `due`'s window began.
+    /// What waits, and until when.
     merged: Vec<u8>,
     due: Option<Instant>,
+    written: Option<Instant>,
+}
+
+impl Fan {
+    /// Writes what waits.
+    fn write(&mut self, peers: &mut [Option<Peer>], now: Instant) {
+        fan_out(peers, &self.viewers, &self.merged);
+        self.merged.clear();
+        self.due = None;
+        self.written = Some(now);
+    }
 }
 
 struct Floor {
     peers: Vec<Option<Peer>>,
     fans: BTreeMap<u32, Fan>,
-    merge: Duration,
+    merging: Merging,
     buffer: Vec<u8>,
 }
 
 /// Serves until it is killed.
-pub fn serve(merge_ms: u64) -> io::Result<()> {
+pub fn serve(merging: Merging) -> io::Result<()> {
     let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     println!("{}", listener.local_addr()?);
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let merge = Duration::from_millis(merge_ms);
-    let mut floor = Floor { peers: Vec::new(), fans: BTreeMap::new(), merge, buffer: vec![0; READ_BYTES] };
+    let mut floor = Floor { peers: Vec::new(), fans: BTreeMap::new(), merging, buffer: vec![0; READ_BYTES] };
     loop {
         let next = floor.fans.values().filter_map(|fan| fan.due).min();
         poll.poll(&mut events, next.map(|due| due.saturating_duration_since(Instant::now())))?;
@@ -84,7 +144,7 @@ pub fn serve(merge_ms: u64) -> io::Result<()> {
                 }
             }
         }
-        if next.is_some() {
+        if merging != Merging::None {
             floor.write_due();
         }
     }
@@ -162,20 +222,29 @@ impl Floor {
     /// One message of a publisher.
     fn pass(&mut self, stream: u32, message: &[u8]) {
         let fan = self.fans.entry(stream).or_default();
-        if self.merge.is_zero() {
-            fan_out(&mut self.peers, &fan.viewers, message);
-        } else {
-            fan.merged.extend_from_slice(message);
-            fan.due.get_or_insert_with(|| Instant::now() + self.merge);
+        if self.merging == Merging::None {
+            return fan_out(&mut self.peers, &fan.viewers, message);
+        }
+        fan.merged.extend_from_slice(message);
+        let now = Instant::now();
+        let due = match self.merging {
+            Merging::None => now,
+            Merging::All(ms) => now + Duration::from_millis(ms),
+            Merging::Lead(ms) => fan.written.map_or(now, |written| written + Duration::from_millis(ms)),
+            Merging::Sound(_) if message.get(KIND_AT) == Some(&VIDEO) => now,
+            Merging::Sound(ms) => now + Duration::from_millis(ms),
+        };
+        let due = fan.due.map_or(due, |earlier| earlier.min(due));
+        fan.due = Some(due);
+        if due <= now {
+            fan.write(&mut self.peers, now);
         }
     }
 
     fn write_due(&mut self) {
         let now = Instant::now();
         for fan in self.fans.values_mut().filter(|fan| fan.due.is_some_and(|due| due <= now)) {
-            fan.due = None;
-            fan_out(&mut self.peers, &fan.viewers, &fan.merged);
-            fan.merged.clear();
+            fan.write(&mut self.peers, now);
         }
     }
 }

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use floor::Merging;
+
 use super::link::Target;
 use super::wire::Url;
 
@@ -21,8 +23,8 @@ const START: Duration = Duration::from_secs(20);
 pub enum Kind {
     /// `tidegate` and `tidegate-live`: the word of the profile.
     Tidegate(&'static str),
-    /// `floor`, `floor-10`: milliseconds that messages wait for others.
-    Floor(u64),
+    /// `floor`, and with merging `floor-10`, `floor-lead-10`, `floor-sound-10`.
+    Floor(Merging),
     /// `nginx` with one worker, `nginx-auto` with one for each processor.
     Nginx { is_auto: bool },
     /// The URLs of the command line.
@@ -38,16 +40,9 @@ impl FromStr for Kind {
             "tidegate-live" => Self::Tidegate("live"),
             "nginx" => Self::Nginx { is_auto: false },
             "nginx-auto" => Self::Nginx { is_auto: true },
-            "floor" => Self::Floor(0),
             "url" => Self::Other,
-            _ => {
-                let merge_ms = name.strip_prefix("floor-").and_then(|text| text.parse().ok());
-                Self::Floor(merge_ms.ok_or_else(|| {
-                    format!(
-                        "{name:?} is no target; there are tidegate, tidegate-live, nginx, nginx-auto, floor, floor-<ms> and url"
-                    )
-                })?)
-            }
+            _ if name.starts_with("floor") => Self::Floor(name.parse()?),
+            _ => return Err(format!("{name:?} is no target")),
         })
     }
 }
@@ -59,8 +54,7 @@ impl fmt::Display for Kind {
             Self::Tidegate(_) => "tidegate-live",
             Self::Nginx { is_auto: false } => "nginx",
             Self::Nginx { is_auto: true } => "nginx-auto",
-            Self::Floor(0) => "floor",
-            Self::Floor(merge_ms) => return f.pad(&format!("floor-{merge_ms}")),
+            Self::Floor(merging) => return f.pad(&merging.to_string()),
             Self::Other => "url",
         };
         f.pad(name)
@@ -113,7 +107,7 @@ impl Drop for Server {
 pub fn start(kind: &Kind, streams: usize, viewers: usize, other: &Other) -> Server {
     match kind {
         Kind::Tidegate(profile) => tidegate::start(profile, streams, viewers),
-        Kind::Floor(merge_ms) => floor::start(*merge_ms, streams),
+        Kind::Floor(merging) => floor::start(*merging, streams),
         Kind::Nginx { is_auto } => nginx::start(*is_auto, streams),
         Kind::Other => {
             let at = |template: &str, number: usize| -> Target {
