@@ -160,7 +160,8 @@ settings! {
     handshake_timeout_ms: u64 = number(10_000, 100, HOUR_MS);
     /// How long a viewer's socket may accept not a single byte before it is closed.
     viewer_stall_ms: u64 = number(10_000, 100, HOUR_MS);
-    /// How long a publisher may send not a single byte before its session is closed.
+    /// How long a publisher may send no media (sound, pictures, data messages) before its session is closed. Whatever else it
+    /// sends, such as acknowledgements, does not count.
     /// Five minutes: an app in the background sends next to nothing for that long, and comes back.
     publisher_idle_ms: u64 = number(300_000, 100, HOUR_MS);
 
