@@ -41,6 +41,7 @@ use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
 use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
+use crate::rtmp::crowd::{Crowds, MergeWindows};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
@@ -192,11 +193,13 @@ impl App {
         let doors = TaskTracker::new();
         let admission =
             Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
+        let meters = Meters::new(&metrics);
         let gateway = Arc::new(Gateway {
             settings: rtmp_settings(&config),
+            crowds: Arc::new(Crowds::new(merge_windows(&config), meters.sent_bytes(), doors.clone())),
             hub: hub.clone(),
             admission: Arc::clone(&admission),
-            meters: Meters::new(&metrics),
+            meters,
             metrics: metrics.clone(),
             draining: draining.clone(),
             connections: AtomicU64::new(0),
@@ -464,6 +467,13 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
         retry_max: Duration::from_millis(config.webhook_retry_max_ms),
         give_up_ms: config.webhook_give_up_seconds * 1000,
         conferences_at_once: config.webhook_conferences_at_once as usize,
+    }
+}
+
+fn merge_windows(config: &Config) -> MergeWindows {
+    MergeWindows {
+        rtc: Duration::from_millis(config.rtc_merge_ms.into()),
+        live: Duration::from_millis(config.live_merge_ms.into()),
     }
 }
 

@@ -24,6 +24,7 @@ use tidegate::domain::{
 use tidegate::entrance::Entrance;
 use tidegate::events::Revoker;
 use tidegate::hub::{Hub, HubSettings, Protocol, SessionStart, SessionTable};
+use tidegate::rtmp::crowd::{Crowds, MergeWindows};
 use tidegate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use tidegate::store::MemoryStore;
 use tidegate::telemetry::Metrics;
@@ -122,7 +123,11 @@ async fn media_flows_while_the_store_is_held() {
     let metrics = Metrics::new();
     let key = MediaKey::new([7; 32]);
     let draining = CancellationToken::new();
+    let doors = TaskTracker::new();
+    let meters = Meters::new(&metrics);
+    let windows = MergeWindows { rtc: Duration::ZERO, live: Duration::ZERO };
     let gateway = Arc::new(Gateway {
+        crowds: Arc::new(Crowds::new(windows, meters.sent_bytes(), doors.clone())),
         settings: RtmpSettings {
             handshake_timeout: EVENT,
             play_wait: EVENT,
@@ -136,14 +141,13 @@ async fn media_flows_while_the_store_is_held() {
             house.sessions.clone(),
             Arc::clone(&house.conferences),
         )),
-        meters: Meters::new(&metrics),
+        meters,
         metrics,
         draining: draining.clone(),
         connections: AtomicU64::new(0),
     });
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let doors = TaskTracker::new();
     doors.spawn(listener::listen(socket, Entrance::open(), gateway, doors.clone()));
 
     let publish = url(&key, address, house.right("anna", &stream, Direction::Publish).await);

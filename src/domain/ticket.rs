@@ -353,7 +353,7 @@ mod tests {
     fn a_user_token_may_expire_at_a_fraction_of_a_second() {
         let token = |exp: serde_json::Value| {
             let claims = serde_json::json!({"iss": "app1", "sub": "u", "exp": exp});
-            sign(b"s3cret", &claims).unwrap()
+            Hs256::new(b"s3cret").sign(&claims).unwrap()
         };
         let leeway = USER_TOKEN_LEEWAY_SECS;
         let exp = |after: f64| serde_json::json!(1_900_000_000.0 + after);

@@ -33,9 +33,9 @@ pub use session::{
     SessionTable,
 };
 pub use settings::HubSettings;
-pub use stream::StreamStats;
+pub use stream::{StreamSerial, StreamStats};
 pub use streams::Hub;
-pub use viewer::{Taken, Viewer};
+pub use viewer::{Taken, Tide, Viewer};
 
 #[cfg(test)]
 mod fixtures;

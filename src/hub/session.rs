@@ -187,6 +187,11 @@ impl Session {
         self.close_reason.get().cloned()
     }
 
+    /// Whether the session must close.
+    pub fn is_closed(&self) -> bool {
+        self.close_reason.get().is_some()
+    }
+
     async fn closed(&self) -> CloseReason {
         let mut wake = pin!(self.close_wake.notified());
         loop {

@@ -61,9 +61,14 @@ pub(super) struct Tail {
     pub(super) has_ended: bool,
 }
 
+/// Tells a stream from all that had its name before. Counted from 1 for as long as the gateway runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamSerial(pub u64);
+
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
+    pub(super) serial: StreamSerial,
     pub(super) state: RwLock<State>,
     pub(super) tail: watch::Sender<Tail>,
     /// Whether its pictures wait for a place.
@@ -103,7 +108,13 @@ pub(super) struct State {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, settings: &HubSettings, gate: MediaGate, placeless: bool) -> Self {
+    pub(super) fn new(
+        id: StreamId,
+        serial: StreamSerial,
+        settings: &HubSettings,
+        gate: MediaGate,
+        placeless: bool,
+    ) -> Self {
         let state = State {
             ring: Ring::new(settings),
             timeline: Timeline::default(),
@@ -120,6 +131,7 @@ impl Stream {
         };
         Self {
             id,
+            serial,
             state: RwLock::new(state),
             tail: watch::Sender::new(Tail::default()),
             placeless: watch::Sender::new(placeless),

@@ -17,7 +17,7 @@ use super::meter::StreamRates;
 use super::publisher::Publisher;
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
-use super::stream::{Stream, StreamStats};
+use super::stream::{Stream, StreamSerial, StreamStats};
 use super::viewer::Viewer;
 
 /// The fan-out of all streams. Cheap to clone; all clones are the same hub.
@@ -38,6 +38,7 @@ pub(super) struct Shared {
     /// The streams whose pictures wait for a place. Locked under the map of streams.
     placeless: Mutex<BTreeSet<StreamId>>,
     newest_claim: AtomicU64,
+    newest_serial: AtomicU64,
     pub(super) changes: Changes,
 }
 
@@ -50,6 +51,7 @@ impl Hub {
             gates: Mutex::default(),
             placeless: Mutex::default(),
             newest_claim: AtomicU64::new(0),
+            newest_serial: AtomicU64::new(0),
             changes: Changes::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -199,7 +201,8 @@ impl Shared {
         let fresh = || {
             let gate = self.gates.lock().get(id).copied().unwrap_or(MediaGate::OPEN);
             let waits = self.placeless.lock().contains(id);
-            Arc::new(Stream::new(id.clone(), &self.settings, gate, waits))
+            let serial = StreamSerial(self.newest_serial.fetch_add(1, Relaxed) + 1);
+            Arc::new(Stream::new(id.clone(), serial, &self.settings, gate, waits))
         };
         Arc::clone(streams.entry(id.clone()).or_insert_with(fresh))
     }

@@ -9,7 +9,7 @@ use crate::domain::{StreamId, Timestamp};
 
 use super::cursor::{Cursor, Outgoing};
 use super::session::{CloseReason, Session};
-use super::stream::{Stream, Tail};
+use super::stream::{Stream, StreamSerial, Tail};
 use super::streams::Shared;
 
 /// What [`Viewer::take`] came to.
@@ -33,6 +33,22 @@ pub struct Viewer {
     tail: watch::Receiver<Tail>,
 }
 
+/// Tells when a stream has grown or ended, for whoever serves several of its viewers.
+#[derive(Debug)]
+pub struct Tide {
+    /// Keeps the sender of the tail.
+    _stream: Arc<Stream>,
+    tail: watch::Receiver<Tail>,
+}
+
+impl Tide {
+    /// Resolves when packets came, or the stream ended, since this resolved before. Cancel-safe.
+    pub async fn rises(&mut self) {
+        // The sender lives in the stream.
+        let _ = self.tail.changed().await;
+    }
+}
+
 impl Viewer {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -47,6 +63,16 @@ impl Viewer {
     /// The stream.
     pub fn stream(&self) -> &StreamId {
         &self.stream.id
+    }
+
+    /// Which of all the streams that had this name.
+    pub fn serial(&self) -> StreamSerial {
+        self.stream.serial
+    }
+
+    /// Tells of all that comes from now on.
+    pub fn tide(&self) -> Tide {
+        Tide { _stream: Arc::clone(&self.stream), tail: self.stream.tail.subscribe() }
     }
 
     /// Whether the stream has a publisher, or is held for one: there is something to wait for, even where all of it is

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Gateway;
+use super::crowd::Place;
 use super::outbox::Outbox;
 use super::play::{Playing, Refill};
+use super::port::Port;
 use super::proto::server::{AnswerError, ConnectRequest, Output, ServerSession, SessionEvent};
 use super::proto::{MessageStreamId, UrlText};
 use super::publish::Publishing;
@@ -20,8 +22,9 @@ use super::transport::{Transport, Turn, close_politely, send_once, turn};
 use super::wire::{Wire, WireError};
 use crate::admission::Admitted;
 use crate::clock;
+use crate::domain::media_url::Profile;
 use crate::domain::{Direction, Reason, Refusal};
-use crate::hub::{CloseReason, SessionGuard};
+use crate::hub::{CloseReason, SessionGuard, Viewer};
 use crate::telemetry::OpenGuard;
 
 /// What the connection is for.
@@ -31,30 +34,16 @@ enum Work {
         until: Instant,
     },
     Publishing(Box<Publishing>),
-    Playing(Box<Playing>),
-}
-
-/// What a connection's work has for its peer.
-enum News {
-    /// Media to be taken.
-    Media,
-    /// Its pictures are held back, because no place is free.
-    NoPlace,
+    /// What it plays is in its port.
+    Playing(MessageStreamId),
 }
 
 impl Work {
-    /// Resolves when there is something for the peer.
-    async fn news(&mut self) -> News {
+    /// Resolves when the peer publishes pictures that are held back because no place is free.
+    async fn has_no_place(&mut self) {
         match self {
-            Self::Playing(playing) => {
-                playing.ready().await;
-                News::Media
-            }
-            Self::Publishing(publishing) => {
-                publishing.has_no_place().await;
-                News::NoPlace
-            }
-            Self::Asking { .. } => pending().await,
+            Self::Publishing(publishing) => publishing.has_no_place().await,
+            Self::Asking { .. } | Self::Playing(_) => pending().await,
         }
     }
 
@@ -62,7 +51,7 @@ impl Work {
         match self {
             Self::Asking { .. } => None,
             Self::Publishing(publishing) => Some(publishing.stream),
-            Self::Playing(playing) => Some(playing.stream),
+            Self::Playing(stream) => Some(*stream),
         }
     }
 }
@@ -97,27 +86,28 @@ pub(super) struct Connection<S> {
     peer: SocketAddr,
     gateway: Arc<Gateway>,
     wire: Wire,
-    outbox: Outbox,
+    port: Arc<Port>,
+    /// Its place among those who watch the same stream.
+    crowd: Option<Place>,
     connect: ConnectRequest,
     /// Its entry in the session table while it publishes or plays.
     session: Option<OpenSession>,
-    /// Since when the socket has taken nothing of what waits.
-    stalled_since: Option<Instant>,
     work: Work,
 }
 
 impl<S: Transport> Connection<S> {
     /// `until` is when the peer must have been let in.
     pub(super) fn new(socket: S, peer: SocketAddr, gateway: Arc<Gateway>, until: Instant) -> Self {
+        let port = Arc::new(Port::new(socket.direct()));
         Self {
             socket,
             peer,
             gateway,
             wire: Wire::new(),
-            outbox: Outbox::default(),
+            port,
+            crowd: None,
             connect: ConnectRequest::default(),
             session: None,
-            stalled_since: None,
             work: Work::Asking { until },
         }
     }
@@ -136,38 +126,32 @@ impl<S: Transport> Connection<S> {
         if matches!(end, End::Politely) {
             // Whoever does not take its last answer in time goes without.
             let goodbye = self.gateway.settings.goodbye;
-            let _ = timeout(goodbye, close_politely(&mut self.socket, &mut self.outbox)).await;
+            let _ = timeout(goodbye, close_politely(&mut self.socket, &self.port)).await;
         }
     }
 
     async fn serve(&mut self) -> End {
         let mut alarm = pin!(sleep_until(self.deadline()));
         loop {
-            if self.has_sent_all()
-                && let Some(end) = self.refill()
-            {
+            if let Some(end) = self.refill() {
                 return end;
             }
-            self.note_progress(false);
             bring_forward(alarm.as_mut(), self.deadline());
-            let idle = self.has_sent_all();
             let wire = &mut self.wire;
             let read = |bytes: &[u8], outbox: &mut Outbox| (bytes.len(), wire.handle_input(bytes, outbox));
             let end = tokio::select! {
                 biased;
                 reason = closed(self.session.as_ref()) => Some(End::Hard(reason)),
                 () = self.gateway.draining.cancelled() => Some(self.say_goodbye("draining: the gateway stops")),
-                turned = turn(&mut self.socket, &mut self.outbox, read) => match turned {
+                turned = turn(&mut self.socket, &self.port, read) => match turned {
                     Ok(turned) => self.handle_turn(turned),
                     Err(error) => {
                         tracing::debug!(%error, "the connection broke");
                         Some(End::Silently)
                     }
                 },
-                news = self.work.news(), if idle => match news {
-                    News::Media => None,
-                    News::NoPlace => self.warn_of_no_place(),
-                },
+                () = self.port.woken() => None,
+                () = self.work.has_no_place() => self.warn_of_no_place(),
                 () = alarm.as_mut() => {
                     let deadline = self.deadline();
                     alarm.as_mut().reset(deadline);
@@ -196,37 +180,28 @@ impl<S: Transport> Connection<S> {
                 if let Work::Playing(_) = &self.work {
                     self.gateway.meters.sent_bytes.inc_by(bytes as u64);
                 }
-                self.note_progress(true);
+                self.port.outlet().note_progress(true, Instant::now());
                 None
             }
             Turn::Closed => Some(End::Silently),
         }
     }
 
-    /// Whether the socket has taken all there is.
-    fn has_sent_all(&self) -> bool {
-        self.outbox.is_empty() && !self.socket.holds_back()
-    }
-
-    /// Notes whether the socket moves on.
-    fn note_progress(&mut self, wrote: bool) {
-        if self.has_sent_all() {
-            self.stalled_since = None;
-        } else if wrote || self.stalled_since.is_none() {
-            self.stalled_since = Some(Instant::now());
-        }
-    }
-
-    /// Fills the outbox with media, if this connection plays.
+    /// Fills the outbox with media, if this connection plays. All that was to be said before is in it by now.
     fn refill(&mut self) -> Option<End> {
-        let Work::Playing(playing) = &mut self.work else { return None };
-        match playing.refill(&mut self.outbox) {
-            Refill::Current => None,
-            Refill::Ended => {
-                let stream = playing.stream;
+        let refilled = {
+            let mut outlet = self.port.outlet();
+            outlet.open();
+            let refilled = outlet.refill(&mut Vec::new());
+            outlet.note_progress(false, Instant::now());
+            refilled
+        };
+        match (refilled, self.work.stream()) {
+            (Some(Refill::Ended), Some(stream)) => {
                 self.answer(|session| session.end_play(stream));
                 Some(End::Politely)
             }
+            _ => None,
         }
     }
 
@@ -243,7 +218,7 @@ impl<S: Transport> Connection<S> {
         while let Some(output) = self.wire.session.poll_output() {
             let event = match output {
                 Output::Send(bytes) => {
-                    self.outbox.push_control(bytes);
+                    self.port.outlet().outbox.push_control(bytes);
                     continue;
                 }
                 Output::Event(event) => event,
@@ -289,12 +264,27 @@ impl<S: Transport> Connection<S> {
     }
 
     fn with_player(&mut self, stream: MessageStreamId, change: impl FnOnce(&mut Playing)) -> Option<End> {
-        if let Work::Playing(playing) = &mut self.work
-            && playing.stream == stream
+        if matches!(self.work, Work::Playing(playing) if playing == stream)
+            && let Some(playing) = &mut self.port.outlet().playing
         {
             change(playing);
         }
+        self.find_crowd();
         None
+    }
+
+    /// Sees to it that the connection is served with the viewers of the stream that it plays, if it plays.
+    fn find_crowd(&mut self) {
+        let outlet = self.port.outlet();
+        let playing = outlet.playing.as_ref();
+        let viewer = playing.and_then(|playing| Some((playing.viewer()?, playing.profile())));
+        let stays = |(viewer, _): &(&Viewer, Profile)| {
+            self.crowd.as_ref().is_some_and(|place| place.stream() == viewer.serial())
+        };
+        if !viewer.as_ref().is_some_and(stays) {
+            self.crowd =
+                viewer.map(|(viewer, profile)| self.gateway.crowds.join(&self.port, viewer, profile));
+        }
     }
 
     fn handle_publish(&mut self, stream: MessageStreamId, name: &UrlText) -> Option<End> {
@@ -324,11 +314,13 @@ impl<S: Transport> Connection<S> {
             Ok(Admitted { session, grant }) => {
                 let wait = self.gateway.settings.play_wait;
                 let hub = &self.gateway.hub;
-                let playing = match Playing::new(hub, stream, session.session(), grant.profile, wait) {
+                let playing = match Playing::new(hub, session.session(), grant.profile, wait) {
                     Ok(playing) => playing,
                     Err(refusal) => return self.refuse_play(stream, &refusal),
                 };
-                self.work = Work::Playing(Box::new(playing));
+                self.work = Work::Playing(stream);
+                self.port.outlet().playing = Some(Box::new(playing));
+                self.find_crowd();
                 self.session = Some(self.opened(session));
                 self.answer(|session| session.accept_play(stream));
                 None
@@ -376,13 +368,17 @@ impl<S: Transport> Connection<S> {
     fn collect_last_words(&mut self) {
         while let Some(output) = self.wire.session.poll_output() {
             if let Output::Send(bytes) = output {
-                self.outbox.push_control(bytes);
+                self.port.outlet().outbox.push_control(bytes);
             }
         }
     }
 
     /// Ends what the connection does, not the connection.
     fn stop(&mut self) {
+        self.crowd = None;
+        // Outside the lock: letting go of the stream takes locks of its own.
+        let played = self.port.outlet().shut();
+        drop(played);
         self.work = Work::Asking { until: Instant::now() + self.gateway.settings.handshake_timeout };
         if let Some(session) = self.session.take() {
             self.gateway.meters.count_packets(&session.guard);
@@ -400,14 +396,21 @@ impl<S: Transport> Connection<S> {
     /// One attempt to tell why, then a close that throws away what the peer has not yet got.
     async fn cut_off(&mut self, reason: &CloseReason) {
         tracing::info!(%reason, "session closed");
-        self.outbox.drop_unbegun();
+        self.crowd = None;
+        {
+            let mut outlet = self.port.outlet();
+            let played = outlet.shut();
+            outlet.outbox.drop_unbegun();
+            drop(outlet);
+            drop(played);
+        }
         if let Some(stream) = self.work.stream() {
             self.answer(|session| session.revoke(stream, &reason.to_string()));
         }
         self.collect_last_words();
         // Behind what is held back no word would arrive, and that itself must not.
         if !self.socket.holds_back() {
-            send_once(&mut self.socket, &mut self.outbox).await;
+            send_once(&mut self.socket, &self.port).await;
         }
         self.socket.cut_off();
     }
@@ -418,14 +421,17 @@ impl<S: Transport> Connection<S> {
         let work = match &self.work {
             Work::Asking { until } => Some(*until),
             Work::Publishing(publishing) => Some(publishing.idle_deadline(settings.publisher_idle)),
-            Work::Playing(playing) => playing.first_media_deadline(),
+            Work::Playing(_) => {
+                let outlet = self.port.outlet();
+                outlet.playing.as_ref().and_then(|playing| playing.first_media_deadline())
+            }
         };
         let soonest = [work, self.stall_deadline()].into_iter().flatten().min();
         soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall)
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
-        let since = self.stalled_since?;
+        let since = self.port.outlet().stalled_since()?;
         // What is held back may be on its way without the outbox getting shorter.
         let since = self.socket.moved_at().map_or(since, |moved| moved.max(since));
         Some(since + self.gateway.settings.viewer_stall)
@@ -446,9 +452,9 @@ impl<S: Transport> Connection<S> {
                 let seconds = self.gateway.settings.publisher_idle.as_secs();
                 Some(self.say_goodbye(&format!("publisher_idle: nothing was sent for {seconds} s")))
             }
-            Work::Playing(playing) => {
+            Work::Playing(_) => {
                 // Somebody publishes and is held back: there is something to wait for.
-                if playing.waits_on() {
+                if self.port.outlet().playing.as_mut().is_none_or(|playing| playing.waits_on()) {
                     return None;
                 }
                 let refusal = Reason::StreamNotFound.because("nobody publishes this stream; try again later");

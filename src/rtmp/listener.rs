@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use super::Gateway;
 use super::connection::Connection;
 use super::secure::Noted;
+use super::transport::PlainSocket;
 use crate::entrance::{Ends, Entrance, Place};
 use crate::listen;
 use crate::tls::TlsDoor;
@@ -68,7 +69,7 @@ fn take(
             async move {
                 let _place = place;
                 tracing::debug!(%peer, "accepted");
-                Connection::new(socket, peer, gateway, until).run().await;
+                Connection::new(PlainSocket::new(socket), peer, gateway, until).run().await;
             }
             .instrument(span),
         );
@@ -112,7 +113,7 @@ impl Newcomer {
         }
         let _place = place;
         match &entrance.tls {
-            None => Connection::new(socket, peer, gateway, until).run().await,
+            None => Connection::new(PlainSocket::new(socket), peer, gateway, until).run().await,
             Some(tls) => serve_secure(tls, socket, peer, gateway, until).await,
         }
     }

@@ -6,16 +6,19 @@
 //! | `connection` | serves one peer from its first byte to its last |
 //! | `admission` | from the URL of a request to an entered session, or a refusal |
 //! | `publish`, `play` | what a connection does once it was let in |
+//! | [`crowd`], `port` | the viewers of one stream, served together; what leaves one of them |
 //! | `outbox`, `transport`, `secure`, `wire` | bytes out, the socket, the socket inside TLS, bytes in |
 //! | [`handshake`] | the handshake, which draws random bytes |
 //! | [`proto`] | RTMP itself, pure |
 
 mod admission;
 mod connection;
+pub mod crowd;
 pub mod handshake;
 pub mod listener;
 mod outbox;
 mod play;
+mod port;
 pub mod proto;
 mod publish;
 mod secure;
@@ -28,6 +31,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use self::crowd::Crowds;
 use crate::admission::Admission;
 use crate::domain::Direction;
 use crate::hub::{Hub, SessionGuard};
@@ -62,6 +66,8 @@ pub struct Gateway {
     pub draining: CancellationToken,
     /// Counters that every message touches.
     pub meters: Meters,
+    /// Serves the viewers of each stream together.
+    pub crowds: Arc<Crowds>,
     /// Connections so far, for the log.
     pub connections: AtomicU64,
 }
@@ -89,6 +95,11 @@ impl Meters {
             received_packets: metrics.media_received_packets(Protocol::Rtmp),
             sent_packets: metrics.media_sent_packets(Protocol::Rtmp),
         }
+    }
+
+    /// Bytes that viewers were sent.
+    pub fn sent_bytes(&self) -> Counter {
+        self.sent_bytes.clone()
     }
 
     /// Adds what a session has moved, at its end.

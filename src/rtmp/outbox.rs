@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 
 use super::proto::MediaKind;
 use super::proto::chunk::MediaChunks;
@@ -128,10 +129,24 @@ impl Outbox {
         socket: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        self.write_by(|slices| socket.poll_write_vectored(cx, slices))
+    }
+
+    /// The same where the socket is not waited for.
+    pub(super) fn try_write(&mut self, socket: &TcpStream) -> io::Result<usize> {
+        match self.write_by(|slices| Poll::Ready(socket.try_write_vectored(slices))) {
+            Poll::Ready(wrote) => wrote,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write_by(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let count = self.fill(&mut slices);
-        let slices = slices.get(..count).unwrap_or_default();
-        let wrote = ready!(socket.poll_write_vectored(cx, slices))?;
+        let wrote = ready!(write(slices.get(..count).unwrap_or_default()))?;
         self.advance(wrote);
         Poll::Ready(Ok(wrote))
     }

@@ -1,11 +1,10 @@
-//! A connection that plays.
+//! What a connection plays.
 
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use super::proto::MessageStreamId;
 use crate::clock;
 use crate::domain::Refusal;
 use crate::domain::media_url::Profile;
@@ -29,14 +28,12 @@ struct Wanted {
 
 /// Holds a cursor into the stream.
 pub(super) struct Playing {
-    pub(super) stream: MessageStreamId,
     session: Arc<Session>,
     hub: Hub,
     profile: Profile,
     /// None while the player has paused.
     viewer: Option<Viewer>,
     wanted: Wanted,
-    taken: Vec<Outgoing>,
     /// Until when the first picture or sound has to come.
     first_media_until: Option<Instant>,
     /// How long that may take.
@@ -55,43 +52,47 @@ pub(super) enum Refill {
 impl Playing {
     pub(super) fn new(
         hub: &Hub,
-        stream: MessageStreamId,
         session: &Arc<Session>,
         profile: Profile,
         wait: Duration,
     ) -> Result<Self, Refusal> {
         let viewer = hub.subscribe(&session.right().stream, profile, Arc::clone(session))?;
         Ok(Self {
-            stream,
             session: Arc::clone(session),
             hub: hub.clone(),
             profile,
             viewer: Some(viewer),
             wanted: Wanted { audio: true, video: true },
-            taken: Vec::new(),
             first_media_until: Some(Instant::now() + wait),
             wait,
         })
     }
 
-    /// Resolves when there is something to take. Never, while the player has paused.
-    pub(super) async fn ready(&mut self) {
-        match &mut self.viewer {
-            Some(viewer) => viewer.ready().await,
-            None => std::future::pending().await,
-        }
+    /// The place in the stream, unless the player has paused.
+    pub(super) fn viewer(&self) -> Option<&Viewer> {
+        self.viewer.as_ref()
     }
 
-    /// Moves what the player should see now into the outbox, if little waits there.
-    pub(super) fn refill(&mut self, outbox: &mut Outbox) -> Refill {
+    /// How the viewer wants to be served.
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Whether the session must end, so that nothing more may leave.
+    pub(super) fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+
+    /// Moves what the player should see now into the outbox, if nothing waits there. `taken` is empty before and after.
+    pub(super) fn refill(&mut self, outbox: &mut Outbox, taken: &mut Vec<Outgoing>) -> Refill {
         let Some(viewer) = &mut self.viewer else { return Refill::Current };
         while outbox.is_empty() {
-            match viewer.take(&mut self.taken, PACKETS_PER_TURN, BYTES_PER_TURN, clock::steady()) {
+            match viewer.take(taken, PACKETS_PER_TURN, BYTES_PER_TURN, clock::steady()) {
                 Taken::Some => {}
                 Taken::Idle => return Refill::Current,
                 Taken::Ended(_) => return Refill::Ended,
             }
-            for outgoing in self.taken.drain(..) {
+            for outgoing in taken.drain(..) {
                 let unwanted = match outgoing.frame.packet().kind {
                     PacketKind::Audio => !self.wanted.audio,
                     PacketKind::Video => !self.wanted.video,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::transport::Transport;
+use super::transport::{Transport, discard_unsent};
 use crate::listen;
 use crate::tls::TlsStream;
 
@@ -78,7 +78,7 @@ impl AsyncWrite for Noted {
 /// Boxed: it holds the state of TLS, and a connection is moved some times before it runs.
 impl Transport for Box<TlsStream<Noted>> {
     fn cut_off(&self) {
-        self.get_ref().0.stream.cut_off();
+        discard_unsent(&self.get_ref().0.stream);
     }
 
     fn holds_back(&self) -> bool {

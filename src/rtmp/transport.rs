@@ -1,16 +1,21 @@
 //! The socket as a connection sees it: one future that reads and writes, and a hard close.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
+use super::port::Port;
 
 /// Bytes taken from the socket at once. They live on the stack only while they are handed on, so that an idle
 /// connection owns no read buffer.
@@ -31,13 +36,91 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn moved_at(&self) -> Option<Instant> {
         None
     }
+
+    /// The socket, where bytes can be handed to it as they are.
+    fn direct(&self) -> Option<Arc<TcpStream>> {
+        None
+    }
 }
 
-impl Transport for TcpStream {
+/// A socket without anything between us and it, which others may write to as well.
+#[derive(Debug)]
+pub(super) struct PlainSocket(Arc<TcpStream>);
+
+impl PlainSocket {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self(Arc::new(socket))
+    }
+}
+
+/// Makes the close of `socket` discard what the kernel still holds for the peer.
+pub(super) fn discard_unsent(socket: &TcpStream) {
+    if let Err(error) = socket.set_zero_linger() {
+        tracing::debug!(%error, "the socket does not take a hard close");
+    }
+}
+
+impl Transport for PlainSocket {
     fn cut_off(&self) {
-        if let Err(error) = self.set_zero_linger() {
-            tracing::debug!(%error, "the socket does not take a hard close");
+        discard_unsent(&self.0);
+    }
+
+    fn direct(&self) -> Option<Arc<TcpStream>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// Makes `attempt` as often as the socket seems ready for it.
+fn attempt<T>(
+    mut ready: impl FnMut() -> Poll<io::Result<()>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        ready!(ready())?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
         }
+    }
+}
+
+impl AsyncRead for PlainSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = &self.0;
+        let read =
+            ready!(attempt(|| socket.poll_read_ready(cx), || socket.try_read(buffer.initialize_unfilled())))?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for PlainSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        attempt(|| self.0.poll_write_ready(cx), || self.0.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        attempt(|| self.0.poll_write_ready(cx), || self.0.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
     }
 }
 
@@ -57,30 +140,41 @@ pub(super) enum Turn<T> {
 /// `read` sees each piece of input at once. Nothing is read while too many answers wait to be written. Cancelling between two pieces loses nothing.
 pub(super) async fn turn<S: Transport, T>(
     socket: &mut S,
-    outbox: &mut Outbox,
+    port: &Port,
     mut read: impl FnMut(&[u8], &mut Outbox) -> T,
 ) -> io::Result<Turn<T>> {
     poll_fn(|cx| {
-        if !outbox.is_empty() {
-            match outbox.poll_write(Pin::new(&mut *socket), cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Turn::Closed)),
-                Poll::Ready(Ok(bytes)) => return Poll::Ready(Ok(Turn::Wrote(bytes))),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {}
-            }
-        } else if socket.holds_back() {
-            match Pin::new(&mut *socket).poll_flush(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Turn::Wrote(0))),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {}
-            }
+        let mut outlet = port.outlet();
+        let moved = poll_send(socket, &mut outlet.outbox, cx);
+        outlet.is_held_back = socket.holds_back();
+        if moved.is_ready() {
+            return moved;
         }
+        let outbox = &mut outlet.outbox;
         if outbox.is_full() {
             return Poll::Pending;
         }
         poll_read(socket, cx, |bytes| read(bytes, outbox))
     })
     .await
+}
+
+/// Moves on what waits in the outbox or in the transport.
+fn poll_send<S: Transport, T>(
+    socket: &mut S,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Turn<T>>> {
+    if outbox.is_empty() && !socket.holds_back() {
+        return Poll::Pending;
+    }
+    let moved = if outbox.is_empty() {
+        ready!(Pin::new(socket).poll_flush(cx)).map(|()| Turn::Wrote(0))
+    } else {
+        let wrote = ready!(outbox.poll_write(Pin::new(socket), cx));
+        wrote.map(|bytes| if bytes == 0 { Turn::Closed } else { Turn::Wrote(bytes) })
+    };
+    Poll::Ready(moved)
 }
 
 fn poll_read<S: Transport, T>(
@@ -99,8 +193,9 @@ fn poll_read<S: Transport, T>(
 }
 
 /// Writes as much of the outbox as the socket takes in one call, without waiting for it.
-pub(super) async fn send_once<S: Transport>(socket: &mut S, outbox: &mut Outbox) {
+pub(super) async fn send_once<S: Transport>(socket: &mut S, port: &Port) {
     poll_fn(|cx| {
+        let outbox = &mut port.outlet().outbox;
         if !outbox.is_empty() {
             // The peer gets this if its window is open, and nothing otherwise.
             let _ = outbox.poll_write(Pin::new(&mut *socket), cx);
@@ -112,15 +207,15 @@ pub(super) async fn send_once<S: Transport>(socket: &mut S, outbox: &mut Outbox)
 
 /// Sends what waits, says goodbye, and reads until the peer has said so too: a socket that is closed over unread
 /// input resets the connection, and the peer would lose the last answer. The caller sets the deadline.
-pub(super) async fn close_politely<S: Transport>(socket: &mut S, outbox: &mut Outbox) -> io::Result<()> {
-    while !outbox.is_empty() || socket.holds_back() {
-        if let Turn::Closed = turn(socket, outbox, |_, _| ()).await? {
+pub(super) async fn close_politely<S: Transport>(socket: &mut S, port: &Port) -> io::Result<()> {
+    while !port.outlet().outbox.is_empty() || socket.holds_back() {
+        if let Turn::Closed = turn(socket, port, |_, _| ()).await? {
             return Ok(());
         }
     }
     socket.shutdown().await?;
     loop {
-        if let Turn::Closed = turn(socket, outbox, |_, _| ()).await? {
+        if let Turn::Closed = turn(socket, port, |_, _| ()).await? {
             return Ok(());
         }
     }
@@ -140,11 +235,11 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_does_not_read_its_answers_is_not_read_either() {
         let (mut ours, mut theirs) = duplex(1024);
-        let mut outbox = Outbox::default();
+        let port = Port::new(None);
         let mut asked = 0;
-        while !outbox.is_full() {
+        while !port.outlet().outbox.is_full() {
             theirs.write_all(b"ping").await.unwrap();
-            let turned = turn(&mut ours, &mut outbox, |bytes, outbox| {
+            let turned = turn(&mut ours, &port, |bytes, outbox| {
                 outbox.push_control(Bytes::from(vec![0; 10_000]));
                 bytes.len()
             });
@@ -156,12 +251,12 @@ mod tests {
         theirs.write_all(b"more").await.unwrap();
         let halted = tokio::select! {
             biased;
-            _ = turn(&mut ours, &mut outbox, |_, _| ()) => false,
+            _ = turn(&mut ours, &port, |_, _| ()) => false,
             () = tokio::task::yield_now() => true,
         };
         assert!(halted, "nothing is read and nothing can be written");
         let mut answer = [0; 1024];
         theirs.read_exact(&mut answer).await.unwrap();
-        assert!(matches!(turn(&mut ours, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(1024))));
+        assert!(matches!(turn(&mut ours, &port, |_, _| ()).await, Ok(Turn::Wrote(1024))));
     }
 }

@@ -1,0 +1,166 @@
+//! The viewers of one stream, served together.
+//!
+//! Waking the task of each viewer for each packet costs more than a frame of sound is worth. Here one task follows the
+//! stream and hands what came to the viewers' sockets one after another, as one thread of a plain server would. A
+//! viewer whose socket is full is left to its own task, and the crowd goes on with the next.
+//!
+//! What comes within the merge window after a round rides with the next one: a write costs the same however much it
+//! carries. The first packet after a pause never waits.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::port::Port;
+use crate::domain::media_url::Profile;
+use crate::hub::{StreamSerial, Tide, Viewer};
+use crate::telemetry::Counter;
+
+/// Viewers that one task serves. A write takes some microseconds, so that a round stays within a millisecond; more
+/// viewers get more tasks, which run on all cores.
+const VIEWERS_PER_CROWD: usize = 128;
+/// Viewers between two moments at which the thread may see to other tasks.
+const VIEWERS_PER_TURN: usize = 32;
+
+/// How long what came may wait for more, so that both leave in one write. Zero is not at all.
+#[derive(Debug, Clone, Copy)]
+pub struct MergeWindows {
+    /// For viewers that are to be close to now.
+    pub rtc: Duration,
+    /// For viewers that take their time.
+    pub live: Duration,
+}
+
+impl MergeWindows {
+    fn of(self, profile: Profile) -> Duration {
+        match profile {
+            Profile::Rtc => self.rtc,
+            Profile::Live => self.live,
+        }
+    }
+}
+
+/// All crowds.
+pub struct Crowds {
+    windows: MergeWindows,
+    sent_bytes: Counter,
+    tasks: TaskTracker,
+    by_stream: Mutex<BTreeMap<Key, Vec<Arc<Crowd>>>>,
+}
+
+type Key = (StreamSerial, Profile);
+type Ports = Arc<Vec<Arc<Port>>>;
+
+struct Crowd {
+    /// Copied when it changes in the middle of a round.
+    ports: Mutex<Ports>,
+    /// Cancelled when the last viewer has left.
+    over: CancellationToken,
+}
+
+/// A viewer's place in a crowd; dropping it leaves.
+pub(super) struct Place {
+    crowds: Arc<Crowds>,
+    key: Key,
+    crowd: Arc<Crowd>,
+    port: Arc<Port>,
+}
+
+impl Crowds {
+    /// None yet. Their tasks run among `tasks`, and what they write is counted by `sent_bytes`.
+    pub fn new(windows: MergeWindows, sent_bytes: Counter, tasks: TaskTracker) -> Self {
+        Self { windows, sent_bytes, tasks, by_stream: Mutex::default() }
+    }
+
+    /// Serves `port` from now on with what comes for `viewer`. What came before is for the port's own task.
+    pub(super) fn join(self: &Arc<Self>, port: &Arc<Port>, viewer: &Viewer, profile: Profile) -> Place {
+        let key = (viewer.serial(), profile);
+        let mut by_stream = self.by_stream.lock();
+        let crowds = by_stream.entry(key).or_default();
+        let roomy = crowds.iter().find(|crowd| crowd.ports.lock().len() < VIEWERS_PER_CROWD);
+        let crowd = roomy.cloned().unwrap_or_else(|| {
+            let crowd = Arc::new(Crowd { ports: Mutex::default(), over: CancellationToken::new() });
+            crowds.push(Arc::clone(&crowd));
+            self.tasks.spawn(serve(
+                Arc::clone(&crowd),
+                viewer.tide(),
+                self.windows.of(profile),
+                self.sent_bytes.clone(),
+            ));
+            crowd
+        });
+        Arc::make_mut(&mut *crowd.ports.lock()).push(Arc::clone(port));
+        Place { crowds: Arc::clone(self), key, crowd, port: Arc::clone(port) }
+    }
+
+    fn leave(&self, key: Key, crowd: &Arc<Crowd>, port: &Arc<Port>) {
+        let mut by_stream = self.by_stream.lock();
+        let is_empty = {
+            let mut ports = crowd.ports.lock();
+            let ports = Arc::make_mut(&mut *ports);
+            ports.retain(|other| !Arc::ptr_eq(other, port));
+            ports.is_empty()
+        };
+        if !is_empty {
+            return;
+        }
+        crowd.over.cancel();
+        if let Some(crowds) = by_stream.get_mut(&key) {
+            crowds.retain(|other| !Arc::ptr_eq(other, crowd));
+            if crowds.is_empty() {
+                by_stream.remove(&key);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Of which stream the crowd is.
+    pub(super) fn stream(&self) -> StreamSerial {
+        self.key.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowds.leave(self.key, &self.crowd, &self.port);
+    }
+}
+
+/// Serves a crowd until it is over.
+async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: Counter) {
+    let mut over = pin!(crowd.over.cancelled());
+    let mut scratch = Vec::new();
+    let mut next_round = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = over.as_mut() => return,
+            () = tide.rises() => {}
+        }
+        if Instant::now() < next_round {
+            tokio::select! {
+                biased;
+                () = over.as_mut() => return,
+                () = sleep_until(next_round) => {}
+            }
+        }
+        let now = Instant::now();
+        next_round = now + window;
+        let ports = Arc::clone(&crowd.ports.lock());
+        let mut written = 0;
+        for turn in ports.chunks(VIEWERS_PER_TURN) {
+            for port in turn {
+                written += port.pump(&mut scratch, now);
+            }
+            tokio::task::yield_now().await;
+        }
+        sent_bytes.inc_by(written as u64);
+    }
+}
