@@ -63,6 +63,8 @@ pub struct Peer {
     pending: VecDeque<Seen>,
     /// When the newest byte arrived.
     pub last_byte: Instant,
+    /// How the connection broke, where it did not end in order.
+    pub broke: Option<std::io::ErrorKind>,
     chunk: Vec<u8>,
 }
 
@@ -97,6 +99,7 @@ impl Peer {
             observer: ChunkDeserializer::new(),
             pending: VecDeque::new(),
             last_byte: Instant::now(),
+            broke: None,
             chunk: vec![0; 64 * 1024],
         };
         peer.send_result(request).await;
@@ -187,7 +190,11 @@ impl Peer {
                 return seen;
             }
             match self.stream.read(&mut self.chunk).await {
-                Ok(0) | Err(_) => return Seen::Closed,
+                Ok(0) => return Seen::Closed,
+                Err(error) => {
+                    self.broke = Some(error.kind());
+                    return Seen::Closed;
+                }
                 Ok(read) => {
                     self.last_byte = Instant::now();
                     let bytes = self.chunk[..read].to_vec();
