@@ -259,4 +259,65 @@ mod tests {
         theirs.read_exact(&mut answer).await.unwrap();
         assert!(matches!(turn(&mut ours, &port, |_, _| ()).await, Ok(Turn::Wrote(1024))));
     }
+
+    /// Takes all and passes it on when there is room, as TLS does.
+    #[derive(Default)]
+    struct Holding {
+        held: usize,
+        has_room: bool,
+    }
+
+    impl AsyncRead for Holding {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if !self.has_room {
+                return Poll::Pending;
+            }
+            self.held = 0;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Transport for Holding {
+        fn cut_off(&self) {}
+
+        fn holds_back(&self) -> bool {
+            self.held > 0
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_transport_holds_back_leaves_though_nothing_follows() {
+        let (mut socket, mut outbox) = (Holding::default(), Outbox::default());
+        outbox.push_control(Bytes::from(vec![0; 100]));
+        assert!(matches!(turn(&mut socket, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(100))));
+        assert!(outbox.is_empty() && socket.holds_back());
+        let waits = tokio::select! {
+            biased;
+            _ = turn(&mut socket, &mut outbox, |_, _| ()) => false,
+            () = tokio::task::yield_now() => true,
+        };
+        assert!(waits, "the socket has no room");
+        socket.has_room = true;
+        assert!(matches!(turn(&mut socket, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(0))));
+        assert!(!socket.holds_back());
+    }
 }
