@@ -1,6 +1,12 @@
 //! The parts of the media bench that could be wrong without anybody noticing: percentiles, the chunk reader, stamps.
 
-#![allow(clippy::cast_possible_truncation, unreachable_pub, dead_code, reason = "test code")]
+#![allow(
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test code"
+)]
 
 #[path = "../benches/media/chunks.rs"]
 mod chunks;

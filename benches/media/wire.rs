@@ -90,7 +90,7 @@ enum Value<'a> {
     Number(f64),
     Text(&'a str),
     Null,
-    Object(&'a [(&'a str, Value<'a>)]),
+    Object(&'a [(&'a str, Self)]),
 }
 
 fn write(out: &mut Vec<u8>, value: &Value<'_>) {
