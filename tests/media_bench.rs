@@ -108,7 +108,7 @@ fn a_frame_tells_its_number_and_time_at_the_other_end() {
     let encoding = Encoding { kilobits: 2000, audio_kilobits: 64, pictures_per_second: 30, gop_seconds: 2 };
     let mut frames = Frames::new(&encoding);
     let mut reader = ChunkReader::new(wire::CHUNK_BYTES);
-    let (mut seen, mut bytes) = (Vec::new(), 0);
+    let (mut seen, mut pictures) = (Vec::new(), Vec::new());
     let stamp = Stamp { number: 0x89AB_CDEF, sent_ns: 0x0123_4567_89AB_CDEF };
     let Frames { headers, keyframe, interframe, audio } = &mut frames;
     let mut wire = headers.clone();
@@ -117,13 +117,20 @@ fn a_frame_tells_its_number_and_time_at_the_other_end() {
     }
     reader
         .read(&wire, |message| {
-            bytes += message.length;
             seen.extend(see(message.kind, message.head));
+            if see(message.kind, message.head).is_some_and(|seen| seen.is_video) {
+                pictures.push(message.length);
+            }
         })
         .unwrap();
     let expect = |is_video, is_keyframe| Seen { stamp, is_video, is_keyframe };
     assert_eq!(seen, [expect(true, true), expect(true, false), expect(false, false)]);
-    assert!(bytes > 60_000, "a keyframe of 2 Mbit/s has tens of kilobytes, this was {bytes} in all");
+    let [keyframe, interframe] = pictures[..] else { panic!("two pictures, not {pictures:?}") };
+    let (gop, wanted) = (keyframe + 59 * interframe, (2000 - 64) * 125 * 2);
+    assert!(
+        gop.abs_diff(wanted) < wanted / 100,
+        "a GOP of {gop} bytes is not the bit rate that was asked for"
+    );
 }
 
 #[test]
