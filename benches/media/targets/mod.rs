@@ -89,16 +89,15 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            for process in
-                super::process::tree(child.id()).into_iter().filter(|process| *process != child.id())
-            {
-                if let Some(process) = rustix::process::Pid::from_raw(process.cast_signed()) {
-                    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-                }
+        let Some(child) = &mut self.child else { return };
+        let tree = super::process::tree(child.id());
+        // The parent first: it would start a worker anew that ended before it.
+        let _ = child.kill();
+        let _ = child.wait();
+        for process in tree.into_iter().filter(|process| *process != child.id()) {
+            if let Some(process) = rustix::process::Pid::from_raw(process.cast_signed()) {
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
             }
-            let _ = child.kill();
-            let _ = child.wait();
         }
     }
 }
