@@ -306,18 +306,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_transport_holds_back_leaves_though_nothing_follows() {
-        let (mut socket, mut outbox) = (Holding::default(), Outbox::default());
-        outbox.push_control(Bytes::from(vec![0; 100]));
-        assert!(matches!(turn(&mut socket, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(100))));
-        assert!(outbox.is_empty() && socket.holds_back());
+        let (mut socket, port) = (Holding::default(), Port::new(None));
+        port.outlet().outbox.push_control(Bytes::from(vec![0; 100]));
+        assert!(matches!(turn(&mut socket, &port, |_, _| ()).await, Ok(Turn::Wrote(100))));
+        assert!(port.outlet().outbox.is_empty() && socket.holds_back());
         let waits = tokio::select! {
             biased;
-            _ = turn(&mut socket, &mut outbox, |_, _| ()) => false,
+            _ = turn(&mut socket, &port, |_, _| ()) => false,
             () = tokio::task::yield_now() => true,
         };
         assert!(waits, "the socket has no room");
         socket.has_room = true;
-        assert!(matches!(turn(&mut socket, &mut outbox, |_, _| ()).await, Ok(Turn::Wrote(0))));
+        assert!(matches!(turn(&mut socket, &port, |_, _| ()).await, Ok(Turn::Wrote(0))));
         assert!(!socket.holds_back());
     }
 }
