@@ -245,8 +245,8 @@ settings! {
     ring_packets_max: usize = number(4096, 64, 1 << 20);
     /// The span into which the first burst of an rtc viewer is squeezed, so that its player does not start behind.
     rtc_burst_ms: u32 = number(500, 0, 10_000);
-    /// How long what comes for rtc viewers may wait for more, so that both leave in one write. The first after a pause never waits. A
-    /// write costs the same however much it carries: ten milliseconds save about a quarter of the processor's time.
+    /// How long what comes for rtc viewers waits for more, so that all of it leaves in one write. A write costs the same however much it
+    /// carries: ten milliseconds, which no player shows, save about a quarter of the processor's time.
     rtc_merge_ms: u32 = number(10, 0, 100);
     /// The same for live viewers, whose players keep seconds in hand. A tenth of a second saves four fifths.
     live_merge_ms: u32 = number(100, 0, 1000);

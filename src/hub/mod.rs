@@ -35,7 +35,7 @@ pub use session::{
 pub use settings::HubSettings;
 pub use stream::{StreamSerial, StreamStats};
 pub use streams::Hub;
-pub use viewer::{Taken, Tide, Viewer};
+pub use viewer::{Mark, Taken, Tide, Viewer};
 
 #[cfg(test)]
 mod fixtures;

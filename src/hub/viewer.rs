@@ -47,6 +47,19 @@ impl Tide {
         // The sender lives in the stream.
         let _ = self.tail.changed().await;
     }
+
+    /// How far the stream has come by now; [`Tide::rises`] resolves for what comes after this.
+    pub fn settle(&mut self) -> Mark {
+        let tail = *self.tail.borrow_and_update();
+        Mark { next_number: tail.next_number, has_ended: tail.has_ended }
+    }
+}
+
+/// How far a stream had come.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    next_number: u64,
+    has_ended: bool,
 }
 
 impl Viewer {
@@ -79,6 +92,11 @@ impl Viewer {
     /// held back.
     pub fn is_alive(&self) -> bool {
         self.stream.state.read().is_alive()
+    }
+
+    /// Whether all that came until `mark` was taken.
+    pub fn has_reached(&self, mark: Mark) -> bool {
+        !mark.has_ended && !self.cursor.is_behind(mark.next_number)
     }
 
     /// Resolves when there may be something to take, or the stream has ended. Cancel-safe. A take that follows may

@@ -192,7 +192,7 @@ impl<S: Transport> Connection<S> {
         let refilled = {
             let mut outlet = self.port.outlet();
             outlet.open();
-            let refilled = outlet.refill(&mut Vec::new());
+            let refilled = outlet.refill(&mut Vec::new(), clock::steady());
             outlet.note_progress(false, Instant::now());
             refilled
         };

@@ -4,8 +4,8 @@
 //! stream and hands what came to the viewers' sockets one after another, as one thread of a plain server would. A
 //! viewer whose socket is full is left to its own task, and the crowd goes on with the next.
 //!
-//! What comes within the merge window after a round rides with the next one: a write costs the same however much it
-//! carries. The first packet after a pause never waits.
+//! What comes waits for the length of the merge window and leaves together with all that came meanwhile: a write costs
+//! the same however much it carries.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::port::Port;
+use super::port::{Port, Round};
+use crate::clock;
 use crate::domain::media_url::Profile;
 use crate::hub::{StreamSerial, Tide, Viewer};
 use crate::telemetry::Counter;
@@ -28,7 +29,7 @@ const VIEWERS_PER_CROWD: usize = 128;
 /// Viewers between two moments at which the thread may see to other tasks.
 const VIEWERS_PER_TURN: usize = 32;
 
-/// How long what came may wait for more, so that both leave in one write. Zero is not at all.
+/// How long what came waits for more, so that all of it leaves in one write. Zero is not at all.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeWindows {
     /// For viewers that are to be close to now.
@@ -137,27 +138,25 @@ impl Drop for Place {
 async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: Counter) {
     let mut over = pin!(crowd.over.cancelled());
     let mut scratch = Vec::new();
-    let mut next_round = Instant::now();
     loop {
         tokio::select! {
             biased;
             () = over.as_mut() => return,
             () = tide.rises() => {}
         }
-        if Instant::now() < next_round {
+        if !window.is_zero() {
             tokio::select! {
                 biased;
                 () = over.as_mut() => return,
-                () = sleep_until(next_round) => {}
+                () = sleep(window) => {}
             }
         }
-        let now = Instant::now();
-        next_round = now + window;
+        let round = Round { until: tide.settle(), now: Instant::now(), now_ms: clock::steady() };
         let ports = Arc::clone(&crowd.ports.lock());
         let mut written = 0;
         for turn in ports.chunks(VIEWERS_PER_TURN) {
             for port in turn {
-                written += port.pump(&mut scratch, now);
+                written += port.pump(&mut scratch, round);
             }
             tokio::task::yield_now().await;
         }

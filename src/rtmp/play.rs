@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::clock;
-use crate::domain::Refusal;
 use crate::domain::media_url::Profile;
-use crate::hub::{CloseReason, Hub, Outgoing, Session, Taken, Viewer};
+use crate::domain::{Refusal, Timestamp};
+use crate::hub::{CloseReason, Hub, Mark, Outgoing, Session, Taken, Viewer};
 use crate::media::packet::PacketKind;
 
 /// Messages taken from the ring at once: what one vectored write can carry.
@@ -73,6 +72,11 @@ impl Playing {
         self.viewer.as_ref()
     }
 
+    /// Whether the player was handed all that came until `mark`.
+    pub(super) fn has_reached(&self, mark: Mark) -> bool {
+        self.viewer.as_ref().is_none_or(|viewer| viewer.has_reached(mark))
+    }
+
     /// How the viewer wants to be served.
     pub(super) fn profile(&self) -> Profile {
         self.profile
@@ -84,10 +88,15 @@ impl Playing {
     }
 
     /// Moves what the player should see now into the outbox, if nothing waits there. `taken` is empty before and after.
-    pub(super) fn refill(&mut self, outbox: &mut Outbox, taken: &mut Vec<Outgoing>) -> Refill {
+    pub(super) fn refill(
+        &mut self,
+        outbox: &mut Outbox,
+        taken: &mut Vec<Outgoing>,
+        now: Timestamp,
+    ) -> Refill {
         let Some(viewer) = &mut self.viewer else { return Refill::Current };
         while outbox.is_empty() {
-            match viewer.take(taken, PACKETS_PER_TURN, BYTES_PER_TURN, clock::steady()) {
+            match viewer.take(taken, PACKETS_PER_TURN, BYTES_PER_TURN, now) {
                 Taken::Some => {}
                 Taken::Idle => return Refill::Current,
                 Taken::Ended(_) => return Refill::Ended,

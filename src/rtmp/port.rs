@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::play::{Playing, Refill};
-use crate::hub::Outgoing;
+use crate::domain::Timestamp;
+use crate::hub::{Mark, Outgoing};
 
 /// See the module.
 pub(super) struct Port {
@@ -38,6 +39,17 @@ pub(super) struct Outlet {
     stalled_since: Option<Instant>,
 }
 
+/// One time that a crowd is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    /// What it is to hand out.
+    pub(super) until: Mark,
+    /// When it began.
+    pub(super) now: Instant,
+    /// The same on the clock by which packets arrive.
+    pub(super) now_ms: Timestamp,
+}
+
 impl Port {
     pub(super) fn new(direct: Option<Arc<TcpStream>>) -> Self {
         Self { direct, wake: Notify::new(), outlet: Mutex::default() }
@@ -55,11 +67,11 @@ impl Port {
 
     /// Hands the socket what its viewer should see now, as far as it takes it at once, and tells how many bytes that
     /// were. What is left waits for the connection's task. `scratch` is empty before and after.
-    pub(super) fn pump(&self, scratch: &mut Vec<Outgoing>, now: Instant) -> usize {
+    pub(super) fn pump(&self, scratch: &mut Vec<Outgoing>, round: Round) -> usize {
         let mut outlet = self.outlet();
         let mut written = 0;
         loop {
-            match outlet.refill(scratch) {
+            match outlet.refill(scratch, round.now_ms) {
                 None => return written,
                 Some(Refill::Current) if outlet.outbox.is_empty() => return written,
                 Some(Refill::Current) => {}
@@ -75,8 +87,12 @@ impl Port {
             if !outlet.outbox.is_empty() {
                 break;
             }
+            if outlet.playing.as_ref().is_none_or(|playing| playing.has_reached(round.until)) {
+                outlet.stalled_since = None;
+                return written;
+            }
         }
-        outlet.note_progress(written > 0, now);
+        outlet.note_progress(written > 0, round.now);
         self.wake.notify_one();
         written
     }
@@ -96,12 +112,12 @@ impl Outlet {
 
     /// Fills the outbox with media, if there is any for this connection. None where nothing is to leave now: nothing is
     /// played, its right has ended, or the socket has yet to take what was there before.
-    pub(super) fn refill(&mut self, scratch: &mut Vec<Outgoing>) -> Option<Refill> {
+    pub(super) fn refill(&mut self, scratch: &mut Vec<Outgoing>, now: Timestamp) -> Option<Refill> {
         if !self.is_open || !self.has_sent_all() {
             return None;
         }
         let playing = self.playing.as_mut().filter(|playing| !playing.is_closed())?;
-        Some(playing.refill(&mut self.outbox, scratch))
+        Some(playing.refill(&mut self.outbox, scratch, now))
     }
 
     /// Whether the socket has taken all there is.
