@@ -253,11 +253,16 @@ pub fn acknowledge(socket: &TcpStream) {
 
 /// Bytes that the kernel takes for a peer beyond what is on the way to it: a moment's worth on any network. What waits here
 /// can be told of, dropped or ended; what waits in the kernel cannot, and takes megabytes of a peer that does not read.
-const UNSENT_MAX: u32 = 128 * 1024;
+pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Bounds what waits in the kernel for the other end to take it.
-pub fn bound_unsent(socket: &TcpStream) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_MAX)
+pub fn bound_unsent(socket: &TcpStream, bytes_max: u32) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(bytes_max)
+}
+
+/// Tells the other end that nothing more comes.
+pub fn finish(socket: &TcpStream) -> io::Result<()> {
+    SockRef::from(socket).shutdown(Shutdown::Write)
 }
 
 /// Sockets that listen.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use support::api::Refused as _;
 use support::{Gateway, Peer, flv};
@@ -75,5 +76,28 @@ async fn a_new_password_stands_and_survives_a_crash() {
         "unauthenticated",
         -100,
     );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_send_patch_says_so_on_a_post() {
+    let gateway = Gateway::start().await;
+    let conference = gateway.app().await.conference().await;
+    let anna = conference.member("anna", 3).await;
+    let api = &conference.app.api;
+    let own = json!({ "nickName": "Anna from the phone" });
+    let path = anna.path("/members/me");
+    let send = |method: Method, meant: &'static str| {
+        let (path, own, token) = (path.clone(), own.clone(), anna.token.clone());
+        async move {
+            let headers = [("x-http-method-override", meant)];
+            api.call_with(method, &path, Some(&token), &headers, Some(own)).await
+        }
+    };
+    let changed = send(Method::POST, "PATCH").await.expect("changed");
+    assert_eq!(changed["member"]["nickName"], "Anna from the phone");
+    send(Method::POST, "DELETE").await.refused().assert_is(405, "invalid_request", -200);
+    send(Method::PUT, "PATCH").await.refused().assert_is(405, "invalid_request", -200);
+    anna.heartbeat().await.expect("still inside");
     gateway.stop().await;
 }

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use support::api::Refused as _;
+use support::feed_client::Ask;
 use support::{EVENT, Gateway, Peer, Setup, flv};
 
 async fn impatient() -> Gateway {
@@ -48,5 +49,18 @@ async fn a_silent_member_leaves_and_one_with_media_stays() {
         conference.get().await.err().filter(|refusal| refusal.reason == "conference_closed").map(drop)
     })
     .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_socket_is_a_sign_of_life_however_short() {
+    let gateway = Setup::new().env("TIDEGATE_MEMBER_TIMEOUT_MS", 1500).start().await;
+    let conference = gateway.app().await.conference().await;
+    let mut witness = Ask::app(&conference.app, &conference.id).open().await.expect("the feed");
+    let brief = conference.member("brief", 3).await;
+    Ask::member(&brief).open().await.expect("the feed").close().await;
+    // Without that sign it would have its first contact ahead of it, for two minutes.
+    let exited = witness.expect("memberExited").await;
+    assert_eq!((&exited["member"]["name"], &exited["reason"]), (&"brief".into(), &1.into()));
     gateway.stop().await;
 }

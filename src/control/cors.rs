@@ -11,7 +11,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{idempotency, observe};
+use super::{idempotency, method, observe};
 
 /// How long a browser may remember the answer to a preflight: the longest that any of them does.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
@@ -35,7 +35,13 @@ pub(super) fn layer(origins: &CorsOrigins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, idempotency::HEADER, observe::REQUEST_ID])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            idempotency::HEADER,
+            method::OVERRIDE,
+            observe::REQUEST_ID,
+        ])
         .expose_headers([RETRY_AFTER, LOCATION, observe::REQUEST_ID])
         .max_age(PREFLIGHT_MAX_AGE)
 }

@@ -414,6 +414,10 @@ async fn serve(
     id: &ConferenceId,
     after: Option<Seq>,
 ) -> Result<(u16, &'static str), Broken> {
+    // However short its life: a socket is a sign of life, and the looks at those that are open may all miss it.
+    if let Who::Member { member, epoch } = follower.who() {
+        control.heartbeats.heartbeat(id, member, *epoch);
+    }
     let missed = match after {
         Some(after) => match follower.resume(after).await {
             Ok(missed) => missed,

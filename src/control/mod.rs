@@ -31,6 +31,7 @@ mod idempotency;
 mod live;
 mod members;
 mod messages;
+mod method;
 mod moderation;
 mod observe;
 pub mod ops;

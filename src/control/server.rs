@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use tower::ServiceExt as _;
 
+use super::method;
 use super::socket::{Cutter, Socket};
 use crate::entrance::{Ends, Entrance, Place};
 use crate::listen;
@@ -129,7 +130,9 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = listen::prepare(&stream).and_then(|()| listen::bound_unsent(&stream)) {
+    if let Err(error) =
+        listen::prepare(&stream).and_then(|()| listen::bound_unsent(&stream, listen::UNSENT_BYTES_MAX))
+    {
         tracing::debug!(%error, "the socket was gone at once");
         return;
     }
@@ -249,6 +252,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request: Request = request.map(Body::new);
+    method::as_meant(&mut request);
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(cutter);
     request.extensions_mut().insert(place);

@@ -13,15 +13,15 @@ use crate::media::PacketKind;
 
 use super::*;
 
-pub(super) fn stream_id(name: &str) -> StreamId {
+pub(crate) fn stream_id(name: &str) -> StreamId {
     StreamId::new(&RtcId::parse(name).unwrap(), &MemberId::from_random([7; 10]))
 }
 
-pub(super) fn conference_id(number: u8) -> ConferenceId {
+pub(crate) fn conference_id(number: u8) -> ConferenceId {
     ConferenceId::from_random([number; 10])
 }
 
-pub(super) fn start(direction: Direction, conference: u8, url_key: [u8; 4]) -> SessionStart {
+pub(crate) fn start(direction: Direction, conference: u8, url_key: [u8; 4]) -> SessionStart {
     SessionStart {
         right: MediaRight {
             conference: conference_id(conference),
@@ -51,7 +51,7 @@ pub(super) fn audio_header(variant: u8) -> Bytes {
     vec![0xAF, 0, 0x11, 0x80 | (variant << 3)].into()
 }
 
-pub(super) fn keyframe(bytes: usize) -> Bytes {
+pub(crate) fn keyframe(bytes: usize) -> Bytes {
     padded(&[0x17, 1, 0, 0, 0], bytes)
 }
 
@@ -70,18 +70,18 @@ fn padded(head: &[u8], bytes: usize) -> Bytes {
 }
 
 /// One stream with a hub and a session table around it.
-pub(super) struct Stage {
-    pub(super) hub: Hub,
-    pub(super) table: SessionTable,
+pub(crate) struct Stage {
+    pub(crate) hub: Hub,
+    pub(crate) table: SessionTable,
     pub(super) id: StreamId,
 }
 
 impl Stage {
-    pub(super) fn new(settings: HubSettings) -> Self {
+    pub(crate) fn new(settings: HubSettings) -> Self {
         Self { hub: Hub::new(settings), table: SessionTable::new(usize::MAX), id: stream_id("RTC1") }
     }
 
-    pub(super) fn publisher(&self, now_ms: u64) -> Source {
+    pub(crate) fn publisher(&self, now_ms: u64) -> Source {
         let guard = self.table.enter(start(Direction::Publish, 1, [0; 4]));
         let publisher = self.hub.publish(&self.id, Arc::clone(guard.session()), Timestamp(now_ms)).unwrap();
         Source { publisher, guard, started_ms: now_ms }
@@ -103,8 +103,8 @@ impl Stage {
 }
 
 /// A publisher whose stamps begin at 0 and follow the time of the test.
-pub(super) struct Source {
-    pub(super) publisher: Publisher,
+pub(crate) struct Source {
+    pub(crate) publisher: Publisher,
     pub(super) guard: SessionGuard,
     started_ms: u64,
 }

@@ -38,6 +38,6 @@ pub use streams::Hub;
 pub use viewer::{Mark, Taken, Tide, Viewer};
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;

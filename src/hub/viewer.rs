@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::domain::{StreamId, Timestamp};
 
 use super::cursor::{Cursor, Outgoing};
+use super::meter::StreamRates;
 use super::session::{CloseReason, Session};
 use super::stream::{Stream, StreamSerial, Tail};
 use super::streams::Shared;
@@ -92,6 +93,11 @@ impl Viewer {
     /// held back.
     pub fn is_alive(&self) -> bool {
         self.stream.state.read().is_alive()
+    }
+
+    /// What the publisher sends, over the last seconds before `now`.
+    pub fn rates(&self, now: Timestamp) -> StreamRates {
+        self.stream.rates(now)
     }
 
     /// Whether all that came until `mark` was taken.

@@ -57,9 +57,9 @@ impl Work {
 }
 
 /// Resolves when the session is closed from outside.
-async fn closed(session: Option<&OpenSession>) -> CloseReason {
+async fn closed(session: Option<&mut OpenSession>) -> CloseReason {
     match session {
-        Some(session) => session.guard.closed().await,
+        Some(session) => session.closing.as_mut().await,
         None => pending().await,
     }
 }
@@ -77,6 +77,8 @@ enum End {
 /// An admitted session, counted as open while it lives.
 struct OpenSession {
     guard: SessionGuard,
+    /// Waits once for the whole session: to begin anew for each message would cost as much as a write.
+    closing: Pin<Box<dyn Future<Output = CloseReason> + Send>>,
     _open: OpenGuard,
 }
 
@@ -132,6 +134,8 @@ impl<S: Transport> Connection<S> {
 
     async fn serve(&mut self) -> End {
         let mut alarm = pin!(sleep_until(self.deadline()));
+        let draining = self.gateway.draining.clone();
+        let mut draining = pin!(draining.cancelled());
         loop {
             if let Some(end) = self.refill() {
                 return end;
@@ -141,8 +145,8 @@ impl<S: Transport> Connection<S> {
             let read = |bytes: &[u8], outbox: &mut Outbox| (bytes.len(), wire.handle_input(bytes, outbox));
             let end = tokio::select! {
                 biased;
-                reason = closed(self.session.as_ref()) => Some(End::Hard(reason)),
-                () = self.gateway.draining.cancelled() => Some(self.say_goodbye("draining: the gateway stops")),
+                reason = closed(self.session.as_mut()) => Some(End::Hard(reason)),
+                () = draining.as_mut() => Some(self.say_goodbye("draining: the gateway stops")),
                 turned = turn(&mut self.socket, &self.port, read) => match turned {
                     Ok(turned) => self.handle_turn(turned),
                     Err(error) => {
@@ -189,11 +193,16 @@ impl<S: Transport> Connection<S> {
 
     /// Fills the outbox with media, if this connection plays. All that was to be said before is in it by now.
     fn refill(&mut self) -> Option<End> {
+        let now = clock::steady();
         let refilled = {
             let mut outlet = self.port.outlet();
             outlet.open();
-            let refilled = outlet.refill(&mut Vec::new(), clock::steady());
+            let refilled = outlet.refill(&mut Vec::new(), now);
             outlet.note_progress(false, Instant::now());
+            // Whether or not it is slow: this task runs when a player begins, and when its socket takes no more.
+            if let Some(bits_per_second) = outlet.bits_per_second(now) {
+                self.socket.bound_unsent(bits_per_second);
+            }
             refilled
         };
         match (refilled, self.work.stream()) {
@@ -354,7 +363,8 @@ impl<S: Transport> Connection<S> {
 
     fn opened(&self, guard: SessionGuard) -> OpenSession {
         let direction = guard.session().right().direction;
-        OpenSession { guard, _open: self.gateway.metrics.session_opened(direction) }
+        let closing = Box::pin(guard.closed());
+        OpenSession { guard, closing, _open: self.gateway.metrics.session_opened(direction) }
     }
 
     /// Makes the session say something. What it says is polled with its other output.

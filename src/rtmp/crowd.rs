@@ -163,3 +163,104 @@ async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: 
         sent_bytes.inc_by(written as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::domain::{Direction, Timestamp};
+    use crate::hub::fixtures::{Stage, keyframe, start};
+    use crate::hub::{HubSettings, SessionGuard};
+    use crate::listen;
+    use crate::media::PacketKind;
+    use crate::rtmp::play::Playing;
+
+    const FRAME_BYTES: usize = 60_000;
+
+    struct House {
+        stage: Stage,
+        crowds: Arc<Crowds>,
+        tasks: TaskTracker,
+    }
+
+    /// A viewer that its crowd alone serves.
+    struct Seat {
+        port: Arc<Port>,
+        peer: TcpStream,
+        _place: Place,
+        _session: SessionGuard,
+    }
+
+    impl House {
+        fn new(window: Duration) -> Self {
+            let tasks = TaskTracker::new();
+            let windows = MergeWindows { rtc: window, live: window };
+            let crowds = Arc::new(Crowds::new(windows, Counter::default(), tasks.clone()));
+            Self { stage: Stage::new(HubSettings::default()), crowds, tasks }
+        }
+
+        fn join(&self, socket: Option<Arc<TcpStream>>) -> (Arc<Port>, Place, SessionGuard) {
+            let session = self.stage.table.enter(start(Direction::Play, 1, [0; 4]));
+            let wait = Duration::from_secs(60);
+            let playing = Playing::new(&self.stage.hub, session.session(), Profile::Rtc, wait).unwrap();
+            let port = Arc::new(Port::new(socket));
+            let place = self.crowds.join(&port, playing.viewer().unwrap(), Profile::Rtc);
+            let mut outlet = port.outlet();
+            outlet.playing = Some(Box::new(playing));
+            outlet.open();
+            drop(outlet);
+            (port, place, session)
+        }
+
+        async fn seat(&self) -> Seat {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (peer, _) = listener.accept().await.unwrap();
+            listen::bound_unsent(&ours, 16 * 1024).unwrap();
+            let (port, place, session) = self.join(Some(Arc::new(ours)));
+            Seat { port, peer, _place: place, _session: session }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_viewer_too_many_begins_another_crowd_and_the_last_to_leave_ends_it() {
+        let house = House::new(Duration::ZERO);
+        let mut seats: Vec<_> = (0..=VIEWERS_PER_CROWD).map(|_| house.join(None)).collect();
+        assert_eq!(house.tasks.len(), 2);
+        drop(seats.pop());
+        house.tasks.close();
+        assert_eq!(house.crowds.by_stream.lock().values().map(Vec::len).sum::<usize>(), 1);
+        drop(seats);
+        assert!(house.crowds.by_stream.lock().is_empty());
+        house.tasks.wait().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_socket_is_left_to_its_own_task_and_the_crowd_goes_on() {
+        let house = House::new(Duration::from_millis(1));
+        let (full, mut reader) = (house.seat().await, house.seat().await);
+        let mut source = house.stage.publisher(0);
+        let mut buffer = vec![0; FRAME_BYTES];
+        let mut sent = 0;
+        let mut woken = Box::pin(full.port.woken());
+        let mut is_woken = false;
+        // Nobody reads the other: what its kernel takes in all has an end.
+        while !is_woken {
+            let now = Timestamp(sent * 40);
+            let stamp = u32::try_from(now.0).unwrap();
+            source.publisher.write(PacketKind::Video, stamp, keyframe(FRAME_BYTES), now).unwrap();
+            sent += 1;
+            reader.peer.read_exact(&mut buffer).await.unwrap();
+            is_woken = tokio::select! {
+                biased;
+                () = woken.as_mut() => true,
+                () = std::future::ready(()) => false,
+            };
+        }
+        assert!(!full.port.outlet().outbox.is_empty(), "what its socket did not take waits for its task");
+        let outlet = reader.port.outlet();
+        assert!(outlet.outbox.is_empty() && outlet.stalled_since().is_none());
+    }
+}

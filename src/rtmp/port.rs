@@ -134,6 +134,12 @@ impl Outlet {
         }
     }
 
+    /// What the stream sends that is played here.
+    pub(super) fn bits_per_second(&self, now: Timestamp) -> Option<u64> {
+        let rates = self.playing.as_ref()?.viewer()?.rates(now);
+        Some(rates.video_bits + rates.audio_bits)
+    }
+
     /// Since when the socket has taken nothing of what waits.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since

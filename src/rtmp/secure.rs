@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::transport::{Transport, discard_unsent};
+use super::transport::{Transport, bound_unsent_to_a_second, discard_unsent};
 use crate::listen;
 use crate::tls::TlsStream;
 
@@ -79,6 +79,10 @@ impl AsyncWrite for Noted {
 impl Transport for Box<TlsStream<Noted>> {
     fn cut_off(&self) {
         discard_unsent(&self.get_ref().0.stream);
+    }
+
+    fn bound_unsent(&self, bits_per_second: u64) {
+        bound_unsent_to_a_second(&self.get_ref().0.stream, bits_per_second);
     }
 
     fn holds_back(&self) -> bool {

@@ -3,12 +3,9 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-
-use socket2::SockRef;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,6 +13,7 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::port::Port;
+use crate::listen;
 
 /// Bytes taken from the socket at once. They live on the stack only while they are handed on, so that an idle
 /// connection owns no read buffer.
@@ -36,6 +34,9 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn moved_at(&self) -> Option<Instant> {
         None
     }
+
+    /// Bounds what waits in the kernel for a viewer to about a second of what it plays.
+    fn bound_unsent(&self, bits_per_second: u64);
 
     /// The socket, where bytes can be handed to it as they are.
     fn direct(&self) -> Option<Arc<TcpStream>> {
@@ -60,9 +61,25 @@ pub(super) fn discard_unsent(socket: &TcpStream) {
     }
 }
 
+/// Bytes that may wait in the kernel for a viewer, however little its stream sends: a picture of a poor camera.
+const UNSENT_BYTES_MIN: u32 = 16 * 1024;
+
+/// What waits in the kernel can no longer be skipped: it is to be a second of the stream at most.
+pub(super) fn bound_unsent_to_a_second(socket: &TcpStream, bits_per_second: u64) {
+    let second = u32::try_from(bits_per_second / 8).unwrap_or(u32::MAX);
+    let bytes_max = second.clamp(UNSENT_BYTES_MIN, listen::UNSENT_BYTES_MAX);
+    if let Err(error) = listen::bound_unsent(socket, bytes_max) {
+        tracing::debug!(%error, "the socket takes no bound");
+    }
+}
+
 impl Transport for PlainSocket {
     fn cut_off(&self) {
         discard_unsent(&self.0);
+    }
+
+    fn bound_unsent(&self, bits_per_second: u64) {
+        bound_unsent_to_a_second(&self.0, bits_per_second);
     }
 
     fn direct(&self) -> Option<Arc<TcpStream>> {
@@ -120,7 +137,7 @@ impl AsyncWrite for PlainSocket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(listen::finish(&self.0))
     }
 }
 
@@ -225,11 +242,14 @@ pub(super) async fn close_politely<S: Transport>(socket: &mut S, port: &Port) ->
 mod tests {
     use bytes::Bytes;
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+    use tokio::net::TcpSocket;
 
     use super::*;
 
     impl Transport for DuplexStream {
         fn cut_off(&self) {}
+
+        fn bound_unsent(&self, _: u64) {}
     }
 
     #[tokio::test]
@@ -299,6 +319,8 @@ mod tests {
     impl Transport for Holding {
         fn cut_off(&self) {}
 
+        fn bound_unsent(&self, _: u64) {}
+
         fn holds_back(&self) -> bool {
             self.held > 0
         }
@@ -319,5 +341,39 @@ mod tests {
         socket.has_room = true;
         assert!(matches!(turn(&mut socket, &port, |_, _| ()).await, Ok(Turn::Wrote(0))));
         assert!(!socket.holds_back());
+    }
+
+    /// How many bytes a socket takes whose other end reads nothing.
+    async fn taken_unread(bits_per_second: Option<u64>) -> usize {
+        let listener = TcpSocket::new_v4().unwrap();
+        // Set before it listens, so that those who are accepted have it too: their window stays as small.
+        listener.set_recv_buffer_size(4096).unwrap();
+        listener.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = listener.listen(1).unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_theirs, _) = listener.accept().await.unwrap();
+        let socket = PlainSocket::new(ours);
+        if let Some(bits) = bits_per_second {
+            socket.bound_unsent(bits);
+        }
+        let mut taken = 0;
+        loop {
+            socket.0.writable().await.unwrap();
+            match socket.0.try_write(&[0; 1000]) {
+                Ok(bytes) => taken += bytes,
+                Err(_) => return taken,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn about_a_second_of_the_stream_waits_in_the_kernel() {
+        let unbounded = taken_unread(None).await;
+        for (bits_per_second, bytes_max) in [(0, 16 * 1024), (400_000, 50_000), (8_000_000, 128 * 1024)] {
+            let taken = taken_unread(Some(bits_per_second)).await;
+            // What is on the way to the other end comes on top: its buffer, and a segment of the loopback interface.
+            assert!(taken < bytes_max + 128 * 1024, "{taken} bytes at {bits_per_second} bits a second");
+            assert!(taken < unbounded / 2, "{taken} of {unbounded} bytes");
+        }
     }
 }
