@@ -1,0 +1,4 @@
+import type { Emedia } from './index';
+
+declare const emedia: Emedia;
+export = emedia;
