@@ -35,6 +35,8 @@ function later(what) {
       resolve(value);
     };
   });
+  // Whoever waits hears of it, and nobody else.
+  promise.catch(() => {});
   return { promise, resolve: settle };
 }
 
