@@ -69,10 +69,18 @@ async function opened(wanted, role) {
   return { boss, anna, room, left, confrId };
 }
 
-const tap = (room, selector, dataset = {}) => {
-  const [, handler] = selector;
-  return room.instance[handler]({ currentTarget: { dataset } });
-};
+/** A finger on the first such node, until `handler` of the component has done what it does. */
+async function tap(room, selector, handler) {
+  const node = room.querySelector(selector);
+  assert.ok(node, `there is a ${selector}`);
+  const { promise, resolve } = later(`the tap on ${selector}`);
+  const { instance } = room;
+  const handle = instance[handler];
+  instance[handler] = (event) => resolve(handle.call(instance, event));
+  node.dispatchEvent('tap');
+  await promise;
+  instance[handler] = handle;
+}
 
 test('two in a room: own picture, the picture of the other, buttons, and a kick', async () => {
   const { boss, anna, room, left } = await opened({ video: true, audio: true }, 3);
@@ -90,12 +98,12 @@ test('two in a room: own picture, the picture of the other, buttons, and a kick'
   assert.equal(room.querySelector('.name').dom.textContent.trim(), 'Anna (me)');
   assert.equal(room.querySelectorAll('.end').length, 0, 'no ADMIN, no end');
 
-  await tap(room, ['.camera', 'onCamera']);
+  await tap(room, '.camera', 'onCamera');
   assert.equal(room.data.tiles[0].video, false);
   assert.match(room.querySelector('.cover').dom.textContent, /Anna/);
-  await tap(room, ['.mic', 'onMic']);
+  await tap(room, '.mic', 'onMic');
   assert.equal(room.data.me.audio, false);
-  tap(room, ['.turn', 'onTurn']);
+  await tap(room, '.turn', 'onTurn');
   assert.deepEqual(simulator.log, ['switchCamera']);
 
   const muted = shows(room, 'the mute of the ADMIN', ({ tiles }) => tiles[1] && !tiles[1].audio);
@@ -113,7 +121,7 @@ test('an audience member watches, asks to speak, and speaks when an ADMIN lets i
   assert.equal(room.data.me.mayPublish, false);
   assert.equal(room.querySelectorAll('.request').length, 1);
   const asked = next(boss, 'message');
-  await tap(room, ['.request', 'onAsk']);
+  await tap(room, '.request', 'onAsk');
   assert.equal((await asked).from.name, 'anna');
   assert.equal(room.data.hasAsked, true);
   const speaks = shows(room, 'the own picture', ({ me, tiles }) => me.publishes && tiles[0].hint === '');
@@ -122,7 +130,7 @@ test('an audience member watches, asks to speak, and speaks when an ADMIN lets i
   const lowered = shows(room, 'no own picture', ({ me }) => !me.publishes);
   await boss.setRole(['anna'], 1);
   await lowered;
-  await tap(room, ['.hang-up', 'onHangUp']);
+  await tap(room, '.hang-up', 'onHangUp');
   assert.equal((await left.promise).reason, 0);
   assert.equal(anna.state, 'left');
 });
@@ -130,28 +138,28 @@ test('an audience member watches, asks to speak, and speaks when an ADMIN lets i
 test('an ADMIN manages the people', async () => {
   const { boss, anna, room, left } = await opened({ audience: true }, 7);
   assert.equal(room.data.me.isAdmin, true);
-  room.instance.onPeople();
+  await tap(room, '.list', 'onPeople');
   assert.deepEqual(room.data.members.map(({ name, canManage }) => [name, canManage]), [['boss', true], ['Anna', false]]);
   assert.equal(room.querySelectorAll('.kick').length, 1);
   const lowered = shows(room, 'the lower role', ({ members }) => members[0].role === 1);
-  await tap(room, ['.audience', 'onRole'], { user: 'boss', role: 1 });
+  await tap(room, '.small.audience', 'onRole');
   await lowered;
   const asks = shows(room, 'who asks', ({ asks: names }) => names.includes('boss'));
   await boss.send({ kind: 'tidegate.askToSpeak' });
   await asks;
   assert.equal(room.querySelectorAll('.ask').length, 1);
   const raised = shows(room, 'the higher role', ({ members, asks: names }) => members[0].role === 3 && names.length === 0);
-  await tap(room, ['.ask', 'onRole'], { user: 'boss', role: 3 });
+  await tap(room, '.ask .small', 'onRole');
   await raised;
   const trouble = later('the event trouble');
   room.addEventListener('trouble', ({ detail }) => trouble.resolve(detail));
   await gateway.api('PATCH', `/v1/conferences/${anna.confrId}`, { limits: { maxVideoCount: 0 } });
-  await tap(room, ['.speak', 'onSpeak']);
+  await tap(room, '.speak', 'onSpeak');
   assert.equal((await trouble.promise).error.reason, 'videos_full');
   const gone = shows(room, 'one person', ({ members }) => members.length === 1);
-  await tap(room, ['.kick', 'onKick'], { user: 'boss' });
+  await tap(room, '.kick', 'onKick');
   await gone;
-  await tap(room, ['.end', 'onEnd']);
+  await tap(room, '.end', 'onEnd');
   assert.equal((await left.promise).reason, 11);
 });
 
@@ -172,7 +180,7 @@ test('there are as many pictures as places, and a free place is taken', async ()
   await boss.leave();
   await other;
   pushers.forEach((pusher) => pusher.stop());
-  await tap(room, ['.hang-up', 'onHangUp']);
+  await tap(room, '.hang-up', 'onHangUp');
   await left.promise;
 });
 
@@ -187,10 +195,10 @@ test('trouble with the own devices leads to the settings, and weak networks are 
   pusher.onError({ detail: { errCode: 10001 } });
   assert.match(room.data.tiles[0].hint, /No camera/);
   simulator.log.length = 0;
-  tap(room, ['.hint', 'onHint'], { key: 'own' });
+  await tap(room, '.hint', 'onHint');
   assert.deepEqual(simulator.log, ['openSetting']);
   await shows(room, 'the picture again', ({ tiles }) => tiles[0].hint === '');
-  await tap(room, ['.hang-up', 'onHangUp']);
+  await tap(room, '.hang-up', 'onHangUp');
   await left.promise;
 });
 

@@ -12,7 +12,7 @@ const MINI_PROGRAM = path.join(__dirname, '../../../../examples/miniprogram/mini
  */
 function openSimulator(bridge) {
   const { window } = new JSDOM('<!DOCTYPE html><body></body>');
-  Object.assign(global, { window, document: window.document });
+  Object.assign(global, { window, document: window.document, CustomEvent: window.CustomEvent });
   const simulate = require('miniprogram-simulate');
   const log = [];
   const media = new Set();
