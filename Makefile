@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit fuzz-check deny tools demo bench
+.PHONY: help run build test check unit sdk fuzz-check deny tools demo bench
 
 CARGO ?= cargo
 
@@ -8,6 +8,7 @@ help:
 	@echo 'make run     serve from this tree: RTMP on 1935, HTTP on 8080, data in ./data'
 	@echo 'make demo    watch a conference happen: two members, a role change, a kick'
 	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
+	@echo 'make sdk     the JavaScript client and the examples, against the debug binary (a part of make test)'
 	@echo 'make build   the release binary: target/release/tidegate'
 	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
@@ -34,7 +35,7 @@ tools: cargo-present
 	tools/prepare-tests
 
 # The licences come last: the tool that reads them is the longest to install.
-test: tools check unit fuzz-check deny
+test: tools check unit sdk fuzz-check deny
 
 check: cargo-present
 	$(CARGO) fmt --check
@@ -43,6 +44,12 @@ check: cargo-present
 unit: cargo-present
 	$(CARGO) test --doc --quiet
 	$(CARGO) nextest run
+
+# The client and the examples, with ffmpeg as the phone and the gateway that cargo built.
+sdk: cargo-present
+	$(CARGO) build --quiet
+	cd sdk/js && npm ci --no-audit --no-fund --silent && npm test
+	cd examples/backend-node && npm test
 
 fuzz-check: cargo-present
 	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --manifest-path fuzz/Cargo.toml; fi

@@ -3,7 +3,7 @@
 // Networks that go away, gateways that restart, phones in a pocket.
 
 const assert = require('node:assert/strict');
-const { after, before, test } = require('node:test');
+const { after, before, beforeEach, test } = require('node:test');
 const { Conference, wxPlatform } = require('../src');
 const { Gateway } = require('./support/gateway');
 const { livePusher, livePlayer, stopMedia } = require('./support/media');
@@ -16,9 +16,16 @@ let proxy;
 const calls = [];
 
 before(async () => {
-  gateway = await Gateway.start({ TIDEGATE_MEMBER_TIMEOUT_MS: '1500', TIDEGATE_PUBLISHER_GRACE_MS: '1000' });
+  // The gateway looks for signs of life once a second: a socket that opens and ends in between leaves a member its time as a newcomer.
+  gateway = await Gateway.start({
+    TIDEGATE_FIRST_CONTACT_MS: '3000',
+    TIDEGATE_MEMBER_TIMEOUT_MS: '3000',
+    TIDEGATE_PUBLISHER_GRACE_MS: '1000',
+  });
   proxy = await Proxy.to(gateway.http);
 });
+
+beforeEach(() => proxy.open());
 
 after(async () => {
   stopMedia();
@@ -181,11 +188,11 @@ test('while no socket opens, heartbeats hold the place', async () => {
   await next(call, 'stateChanged', ({ state }) => state === 'reconnecting');
   await new Promise((resolve) => {
     platform.request = (wanted) => {
-      if (/heartbeat$/.test(wanted.url) && beats.push(wanted.url) === 8) resolve();
+      if (/heartbeat$/.test(wanted.url) && beats.push(wanted.url) === 16) resolve();
       return request(wanted);
     };
   });
-  // Eight beats are longer than the gateway waits for a silent member.
+  // Sixteen beats are longer than the gateway waits for a silent member.
   const { members } = await gateway.api('GET', `/v1/conferences/${target.confrId}`);
   assert.deepEqual(members.map(({ id }) => id), [call.self.id]);
   platform.openSocket = openSocket;

@@ -11,8 +11,9 @@ const REPOSITORY = path.join(__dirname, '../../../..');
 
 /** The binary that cargo built, or the one that TIDEGATE_BIN names. */
 function binary() {
-  const candidates = [process.env.TIDEGATE_BIN, 'target/debug/tidegate', '.tools/tidegate', 'target/release/tidegate'];
-  const found = candidates.filter(Boolean).map((file) => path.resolve(REPOSITORY, file)).find((file) => fs.existsSync(file));
+  const { TIDEGATE_BIN, CARGO_TARGET_DIR = 'target' } = process.env;
+  const candidates = [TIDEGATE_BIN, path.join(CARGO_TARGET_DIR, 'debug/tidegate')].filter(Boolean);
+  const found = candidates.map((file) => path.resolve(REPOSITORY, file)).find((file) => fs.existsSync(file));
   if (!found) throw new Error('no gateway to test against: cargo build, or name it in TIDEGATE_BIN');
   return found;
 }
@@ -30,6 +31,8 @@ class Gateway {
       TIDEGATE_DRAIN_MS: '500',
       TIDEGATE_LOG: 'warn',
     }, env);
+    // It is ours and no setting.
+    delete gateway._env.TIDEGATE_BIN;
     gateway._dataDir = dataDir;
     await gateway.serve();
     gateway.key = (await run(binary(), ['key', 'show'], { env: gateway._env })).stdout.trim();

@@ -39,7 +39,9 @@ function makeWx() {
     counts.requests += 1;
     counts.requestsPeak = Math.max(counts.requestsPeak, counts.requests);
     log.push({ method, url, header });
-    fetch(url, { method, headers: header, body: data, signal: AbortSignal.timeout(timeout || 60000) })
+    // WeChat sends objects as JSON.
+    const body = data !== null && typeof data === 'object' ? JSON.stringify(data) : data;
+    fetch(url, { method, headers: header, body, signal: AbortSignal.timeout(timeout || 60000) })
       .then(async (answer) => ({ statusCode: answer.status, header: Object.fromEntries(answer.headers), text: await answer.text() }))
       .then(({ statusCode, header: headers, text }) => {
         counts.requests -= 1;
