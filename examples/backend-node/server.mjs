@@ -1,4 +1,5 @@
-// The backend of a mini program that uses Tidegate: says who its users are, and hears what happens in their calls. Node 18 or later, no dependencies.
+// The backend of a mini program that uses Tidegate: says who its users are, and hears what happens in their calls.
+// Node 18 or later, no dependencies.
 //
 //   TIDEGATE_APP_KEY=$(tidegate key show) DEMO_LOGINS=1 node server.mjs
 //

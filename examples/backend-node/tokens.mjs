@@ -17,7 +17,8 @@ export function parseKey(key) {
 }
 
 /**
- * A user token: says to the gateway that its holder is this user of the app. Whoever holds the app's secret can say so; no call to the gateway is needed.
+ * A user token: says to the gateway that its holder is this user of the app. Whoever holds the app's secret can say
+ * so; no call to the gateway is needed.
  *
  * `can`: `['create']` lets the user make conferences and rooms.
  */
@@ -38,7 +39,10 @@ export function userOf({ secret }, token, nowSeconds = Math.floor(Date.now() / 1
   return exp > nowSeconds ? sub : null;
 }
 
-/** The signature that `wx.joinVoIPChat` and the gateway's VoIP rooms take. `sessionKey` is used as the text that it is. */
+/**
+ * The signature that `wx.joinVoIPChat` and the gateway's VoIP rooms take. `sessionKey` is used as the text that it
+ * is.
+ */
 export function signVoip({ appId, groupId, nonceStr, timeStamp }, sessionKey) {
   const text = [appId, groupId, nonceStr, String(timeStamp)].sort().join('');
   return createHmac('sha256', sessionKey).update(text).digest('hex');

@@ -2,7 +2,10 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 
 /** Older messages are refused, so that one that was overheard cannot be played again later. */
 const TOLERANCE_SECONDS = 300;
-/** Ids that are remembered: messages that come twice come soon after one another. A real backend keeps them beside what it does. */
+/**
+ * Ids that are remembered: messages that come twice come soon after one another. A real backend keeps them beside
+ * what it does.
+ */
 const SEEN_MAX = 10_000;
 
 /** Whether `body` (a Buffer, as it came) was signed with `secret` not long ago. */

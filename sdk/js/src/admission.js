@@ -15,7 +15,9 @@ class UserTokens {
 
   /** Runs `call(token)`; once more with a fresh token where the gateway refuses the first. */
   async use(call) {
-    if (!this.exist) throw new TidegateError('invalid_request', 'token or getToken: who the user is, signed by the app\'s backend');
+    if (!this.exist) {
+      throw new TidegateError('invalid_request', 'token or getToken: who the user is, signed by the backend of the app');
+    }
     const had = this._token !== null;
     try {
       return await call(await this._current());
@@ -29,7 +31,9 @@ class UserTokens {
   async _current() {
     if (this._token === null) {
       const token = await this._getToken();
-      if (typeof token !== 'string' || token === '') throw new TidegateError('invalid_request', 'getToken: it answers the user token as text');
+      if (typeof token !== 'string' || token === '') {
+        throw new TidegateError('invalid_request', 'getToken: it answers the user token as text');
+      }
       this._token = token;
     }
     return this._token;
@@ -39,8 +43,9 @@ class UserTokens {
 /**
  * The way into one conference: used for the join and for each rejoin after the gateway has given a member up.
  *
- * `target` is one of `{ confrId, ticket | getTicket }`, `{ confrId, password }`, `{ roomName, password?, role?, config? }` and `{ groupId, roomType, muteConfig?, signature, nonceStr,
- * timeStamp }` or, for rejoins, `getSignature` in place of the last three; the first two take `nickName` and `ext`.
+ * `target` is one of `{ confrId, ticket | getTicket }`, `{ confrId, password }`, `{ roomName, password?, role?,
+ * config? }` and `{ groupId, roomType, muteConfig?, signature, nonceStr, timeStamp }` or, for rejoins, `getSignature`
+ * in place of the last three; the first two take `nickName` and `ext`.
  */
 class Admission {
   constructor(api, tokens, client, target) {

@@ -2,7 +2,10 @@
 
 const part = encodeURIComponent;
 
-/** The calls of the control API that clients make, by their names in the OpenAPI document. Each answers what the gateway answered. */
+/**
+ * The calls of the control API that clients make, by their names in the OpenAPI document. Each answers what the
+ * gateway answered.
+ */
 class Api {
   constructor(requests) {
     this._requests = requests;

@@ -5,7 +5,10 @@ const FIRST_MS = 300;
 /** The longest wait. Fifteen seconds: a person looks at a frozen picture no longer, and the gateway is not hammered. */
 const LONGEST_MS = 15000;
 
-/** Waits that double up to a cap. Each is drawn between half and all of its bound, so that phones that were cut together do not come back together. */
+/**
+ * Waits that double up to a cap. Each is drawn between half and all of its bound, so that phones that were cut
+ * together do not come back together.
+ */
 class Backoff {
   constructor(random, bounds) {
     this._random = random;

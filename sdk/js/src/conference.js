@@ -27,12 +27,14 @@ const HIDDEN_MS = 5000;
  * any ──leave, kick, end, give up──► left                  (for good: a new call is a new Conference)
  * ```
  *
- * `options`: `apiURL`; `token` or `getToken()`, the user token; `platform`, where it is not `wx`, the browser or node itself; `giveUpMs`.
+ * `options`: `apiURL`; `token` or `getToken()`, the user token; `platform`, where it is not `wx`, the browser or node
+ * itself; `giveUpMs`.
  *
- * Events, each an object: `stateChanged { state }`, `memberJoined { member }`, `memberExited { member, reason }`, `memberChanged { member, isSelf }`, `roleChanged { member, role,
- * isSelf }`, `streamAdded { stream, member }`, `streamRemoved { stream, member, reason }`, `mediaChanged { stream, member, refused }`, `conferenceChanged { conference }`,
- * `message { from, body }`, `serverDraining { deadlineMs }`, `rejoined { member }`, `left { reason, failed }`. Whoever is inside at the join is in `members` and `streams`, and is not
- * told by events.
+ * Events, each an object: `stateChanged { state }`, `memberJoined { member }`, `memberExited { member, reason }`,
+ * `memberChanged { member, isSelf }`, `roleChanged { member, role, isSelf }`, `streamAdded { stream, member }`,
+ * `streamRemoved { stream, member, reason }`, `mediaChanged { stream, member, refused }`, `conferenceChanged {
+ * conference }`, `message { from, body }`, `serverDraining { deadlineMs }`, `rejoined { member }`, `left { reason,
+ * failed }`. Whoever is inside at the join is in `members` and `streams`, and is not told by events.
  */
 class Conference extends Emitter {
   constructor(options) {
@@ -47,13 +49,14 @@ class Conference extends Emitter {
     this._admission = null;
     this._stay = null;
     this._giveUp = null;
+    this._hiddenAt = null;
     this._offs = [];
     this.state = 'idle';
   }
 
   /**
-   * Makes a conference and answers it as the gateway does, with `confrId`, `password` and the creator's ADMIN `ticket`. Nobody is inside yet; without a first member it ends after
-   * two minutes.
+   * Makes a conference and answers it as the gateway does, with `confrId`, `password` and the creator's ADMIN
+   * `ticket`. Nobody is inside yet; without a first member it ends after two minutes.
    */
   static async create(options, settings) {
     const conference = new Conference(options);
@@ -113,8 +116,9 @@ class Conference extends Emitter {
   }
 
   /**
-   * Goes in. `target`: `{ confrId, ticket }` (or `getTicket(confrId)`, which is asked again when a ticket has run out), `{ confrId, password }`, or `{ roomName, password, role, config }`;
-   * the first two take `nickName` and `ext`. Answers the gateway's answer: `{ confr, member, roleToken, eventsUrl, isCreator? }`.
+   * Goes in. `target`: `{ confrId, ticket }` (or `getTicket(confrId)`, which is asked again when a ticket has run
+   * out), `{ confrId, password }`, or `{ roomName, password, role, config }`; the first two take `nickName` and
+   * `ext`. Answers the gateway's answer: `{ confr, member, roleToken, eventsUrl, isCreator? }`.
    */
   async join(target) {
     if (this.state !== 'idle') throw new TidegateError('invalid_request', 'a Conference is for one call; make a new one');
@@ -145,14 +149,18 @@ class Conference extends Emitter {
   }
 
   /**
-   * Declares the own stream; the answer holds the URL for a live-pusher. `wanted`: `rtcId` (the name of the stream among the own ones), `video` and `audio` (false: off from the
-   * start), `type`. Asked again with the same `rtcId`, the same publication gets a fresh URL.
+   * Declares the own stream; the answer holds the URL for a live-pusher. `wanted`: `rtcId` (the name of the stream
+   * among the own ones), `video` and `audio` (false: off from the start), `type`. Asked again with the same `rtcId`,
+   * the same publication gets a fresh URL.
    */
   publish(wanted) {
     return this._shelf.publish(wanted || {});
   }
 
-  /** Asks to watch a stream; the answer holds the URLs. `options.profile`: `rtc` (the newest picture, the default) or `live` (every picture). */
+  /**
+   * Asks to watch a stream; the answer holds the URLs. `options.profile`: `rtc` (the newest picture, the default) or
+   * `live` (every picture).
+   */
   subscribe(streamId, options) {
     return this._shelf.subscribe(streamId, (options && options.profile) || 'rtc');
   }
@@ -203,7 +211,10 @@ class Conference extends Emitter {
     return this._asMember((confrId, token) => this._api.streamStats(confrId, token, streamId));
   }
 
-  /** Tries everything again that waits: for pages that know that the network or the page is back when the platform does not tell. */
+  /**
+   * Tries everything again that waits: for pages that know that the network or the page is back when the platform
+   * does not tell.
+   */
   wake() {
     this._restartGiveUp();
     if (this._stay) this._stay.nudge();
@@ -247,16 +258,18 @@ class Conference extends Emitter {
 
   _listen() {
     const { onShow, onHide, onNetwork, onInterruptionEnd, now } = this._platform;
-    let hiddenAt = null;
     this._offs = [
+      // Timers stand still in the background, and the one that gives up would be the first to go off afterwards.
       onHide(() => {
-        hiddenAt = now();
+        this._hiddenAt = now();
+        this._stopGiveUp();
       }),
       onShow(() => {
-        const isCut = hiddenAt === null || now() - hiddenAt >= HIDDEN_MS;
-        hiddenAt = null;
+        const isCut = this._hiddenAt === null || now() - this._hiddenAt >= HIDDEN_MS;
+        this._hiddenAt = null;
         if (isCut) this.wake();
         else this._shelf.resume();
+        this._restartGiveUp();
       }),
       onNetwork((isOnline) => isOnline && this.wake()),
       onInterruptionEnd(() => this._shelf.resume()),
@@ -332,7 +345,7 @@ class Conference extends Emitter {
 
   _restartGiveUp() {
     this._stopGiveUp();
-    if (this.state !== 'reconnecting' && this.state !== 'rejoining') return;
+    if (this._hiddenAt !== null || (this.state !== 'reconnecting' && this.state !== 'rejoining')) return;
     const { code } = new TidegateError('network');
     this._giveUp = this._platform.setTimer(() => this._leave({ reason: ExitReason.FAILED, failed: code }), this._giveUpMs);
   }

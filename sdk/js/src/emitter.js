@@ -2,13 +2,17 @@
 
 const { TidegateError } = require('./errors');
 
-/** Events that an iterator may be behind. A loop that long asleep has lost touch; it is told so instead of filling memory. */
+/**
+ * Events that an iterator may be behind. A loop that long asleep has lost touch; it is told so instead of filling
+ * memory.
+ */
 const ITERATOR_BACKLOG_MAX = 1024;
 
 /**
  * Named events to handlers, and to `for await` loops.
  *
- * A handler that throws does not keep an event from the others: its error is thrown again from a timer, where the app's global error handler sees it.
+ * A handler that throws does not keep an event from the others: its error is thrown again from a timer, where the
+ * app's global error handler sees it.
  */
 class Emitter {
   constructor() {
@@ -41,8 +45,8 @@ class Emitter {
   }
 
   /**
-   * The events from now on, each `{ type, … }`, until there are no more. Leaving the loop takes it back. One that is more than a thousand events behind
-   * ends with an error.
+   * The events from now on, each `{ type, … }`, until there are no more. Leaving the loop takes it back. One that is
+   * more than a thousand events behind ends with an error.
    */
   events() {
     const iterator = new EventIterator(() => this._iterators.delete(iterator));

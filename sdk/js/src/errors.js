@@ -13,9 +13,9 @@ const CLIENT_CODES = {
 /**
  * A "no", from the gateway or from the way to it.
  *
- * `reason` is a stable word to decide by: the gateway's (`wrong_password`, `member_gone`, …), or one of the SDK: `network`, `timeout`,
- * `aborted` (left while it was under way), `not_joined`, `invalid_request`, `invalid_answer`. `code` is the number that emedia clients know, `status` the
- * HTTP status or 0, `message` a sentence for people.
+ * `reason` is a stable word to decide by: the gateway's (`wrong_password`, `member_gone`, …), or one of the SDK:
+ * `network`, `timeout`, `aborted` (left while it was under way), `not_joined`, `invalid_request`, `invalid_answer`.
+ * `code` is the number that emedia clients know, `status` the HTTP status or 0, `message` a sentence for people.
  */
 class TidegateError extends Error {
   constructor(reason, message, details) {

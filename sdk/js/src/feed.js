@@ -3,8 +3,8 @@
 const { Backoff } = require('./backoff');
 
 /**
- * Something is sent this often. A phone does not see the gateway's pings: only what it sends itself shows that a path is dead. Fifteen seconds: the
- * network's own retries then end within a minute.
+ * Something is sent this often. A phone does not see the gateway's pings: only what it sends itself shows that a path
+ * is dead. Fifteen seconds: the network's own retries then end within a minute.
  */
 const KEEPALIVE_MS = 15000;
 
@@ -13,10 +13,12 @@ const CLOSE_REPLACED = 4009;
 const REASON_OTHER_DEVICE = 10;
 
 /**
- * The event socket of one stay: opens, resumes behind the last frame that was seen, and waits longer each time it fails.
+ * The event socket of one stay: opens, resumes behind the last frame that was seen, and waits longer each time it
+ * fails.
  *
- * States: `waiting` (for a place or for the next attempt) → `connecting` → `open` → `waiting` …, and `closed` for good. `handlers`:
- * `frame(frame)`, `state(state)`, and `end({ reason, failed })` once, when the gateway says that the stay is over; nothing follows that.
+ * States: `waiting` (for a place or for the next attempt) → `connecting` → `open` → `waiting` …, and `closed` for
+ * good. `handlers`: `frame(frame)`, `state(state)`, and `end({ reason, failed })` once, when the gateway says that
+ * the stay is over; nothing follows that.
  */
 class Feed {
   constructor(platform, { url, token, after }, handlers) {
@@ -38,7 +40,9 @@ class Feed {
     this._release = this._platform.socketSlots.take(() => this._connect());
   }
 
-  /** What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket. */
+  /**
+   * What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket.
+   */
   nudge() {
     this._backoff.reset();
     if (this.state !== 'closed' && this._hasPlace()) this._connect();

@@ -24,7 +24,8 @@ class Requests {
   }
 
   /**
-   * Answers the body of a 2xx; everything else is a TidegateError. `once` is for what must not be repeated, `creates` for what needs a key to be.
+   * Answers the body of a 2xx; everything else is a TidegateError. `once` is for what must not be repeated, `creates`
+   * for what needs a key to be.
    */
   async send({ method, path, token, body, creates, once }) {
     const headers = {};

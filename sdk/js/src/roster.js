@@ -5,8 +5,9 @@ const { ConfrType, Role } = require('./constants');
 /**
  * Who is inside and what may be watched: a fold over the frames of the feed, without IO.
  *
- * `streams` holds those whose media flows. Each `apply` answers what changed, in the order in which to tell it; a snapshot is turned into the changes
- * that lead to it, so that whoever follows the changes never has to know that something was missed.
+ * `streams` holds those whose media flows. Each `apply` answers what changed, in the order in which to tell it; a
+ * snapshot is turned into the changes that lead to it, so that whoever follows the changes never has to know that
+ * something was missed.
  */
 class Roster {
   constructor() {
@@ -88,7 +89,10 @@ class Roster {
     return changes.concat({ type: 'memberChanged', member, isSelf });
   }
 
-  /** The audience of a LIVE conference is not told to members: who becomes AUDIENCE there goes out of sight, and its exit is not told. */
+  /**
+   * The audience of a LIVE conference is not told to members: who becomes AUDIENCE there goes out of sight, and its
+   * exit is not told.
+   */
   _isHidden(member) {
     return this.conference.type === ConfrType.LIVE && member.role < Role.TALKER && member.id !== this.selfId;
   }

@@ -8,7 +8,8 @@ class Slots {
   }
 
   /**
-   * Calls `enter` with a function that frees the place again: at once, or when one is free. The answer gives up waiting, or frees the place.
+   * Calls `enter` with a function that frees the place again: at once, or when one is free. The answer gives up
+   * waiting, or frees the place.
    */
   take(enter) {
     const entry = { state: 'waiting', enter };

@@ -3,6 +3,7 @@
 // What the pages say, as far as a program can look after it.
 
 const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
@@ -35,6 +36,13 @@ before(async () => {
 after(() => gateway.close());
 
 const read = (page) => fs.readFileSync(path.join(REPOSITORY, page), 'utf8');
+
+async function inRoom(roomName, user) {
+  const platform = client.webPlatform({ WebSocket });
+  const call = new client.Conference({ apiURL: gateway.http, platform, token: await gateway.token(user) });
+  await call.join({ roomName });
+  return call;
+}
 
 /** The name that a forge gives a heading. */
 const anchor = (heading) => heading.toLowerCase().replace(/[`*]/g, '').replace(/[^\p{L}\p{N}\- ]/gu, '').trim().replace(/ /g, '-');
@@ -91,15 +99,34 @@ test('both languages of the quick start run the same commands', () => {
   assert.deepEqual(commands('docs/quick-start-miniprogram.zh-CN.md'), commands('docs/quick-start-miniprogram.md'));
 });
 
+test('the robot of the quick start is seen in its room', async (t) => {
+  const backend = spawn(process.execPath, ['server.mjs'], {
+    cwd: path.join(REPOSITORY, 'examples/backend-node'),
+    env: Object.assign({}, process.env, { TIDEGATE_APP_KEY: gateway.key, DEMO_LOGINS: '1', PORT: '0' }),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => backend.kill());
+  const port = await new Promise((resolve) => {
+    backend.stdout.once('data', (chunk) => resolve(String(chunk).trim().split(' ').pop()));
+  });
+  const host = await inRoom('lunch', 'host');
+  const added = next(host, 'streamAdded');
+  const script = read('docs/quick-start-miniprogram.md').match(/API=http[^]*?(?=```)/)[0];
+  const here = script.replace('http://127.0.0.1:8080', gateway.http).replace('127.0.0.1:3000', `127.0.0.1:${port}`);
+  const bash = spawn('bash', ['-c', here.replace('ffmpeg -re', 'exec ffmpeg -nostdin -loglevel error -re')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  t.after(() => bash.kill());
+  const { stream, member } = await added;
+  assert.deepEqual([member.name, stream.video.width, stream.video.height], ['robot', 360, 480]);
+  await host.leave();
+});
+
 test('the snippet for node runs as it stands', async () => {
   const [, code] = /```js\n([^]*?)```/.exec(read('sdk/js/README.md'));
   const lines = code.replace(/const .* = require.*\n/g, '');
   const logged = [];
   const AsyncFunction = (async () => {}).constructor;
   const run = new AsyncFunction('Conference', 'webPlatform', 'WebSocket', 'apiURL', 'token', 'console', lines);
-  const platform = client.webPlatform({ WebSocket });
-  const host = new client.Conference({ apiURL: gateway.http, platform, token: await gateway.token('host') });
-  await host.join({ roomName: 'lunch' });
+  const host = await inRoom('lunch', 'host');
   const came = next(host, 'memberJoined');
   const inside = run(client.Conference, client.webPlatform, WebSocket, gateway.http, await gateway.token('anna'), {
     log: (line) => logged.push(line),

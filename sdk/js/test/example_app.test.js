@@ -1,6 +1,7 @@
 'use strict';
 
-// The pages of examples/miniprogram with the backend of examples/backend-node: from the lobby into a call and out again.
+// The pages of examples/miniprogram with the backend of examples/backend-node: from the lobby into a call and out
+// again.
 
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');

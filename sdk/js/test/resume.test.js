@@ -16,7 +16,8 @@ let proxy;
 const calls = [];
 
 before(async () => {
-  // The gateway looks for signs of life once a second: a socket that opens and ends in between leaves a member its time as a newcomer.
+  // The gateway looks for signs of life once a second: a socket that opens and ends in between leaves a member its
+  // time as a newcomer.
   gateway = await Gateway.start({
     TIDEGATE_FIRST_CONTACT_MS: '3000',
     TIDEGATE_MEMBER_TIMEOUT_MS: '3000',
@@ -168,6 +169,28 @@ test('without a gateway the call is given up in the end', async () => {
   assert.deepEqual(await left, { reason: 4, failed: -9527 });
   assert.equal(own.state.name, 'stopped');
   proxy.open();
+});
+
+test('a call in the background is not given up until it is seen again', async () => {
+  const target = await made();
+  const giveUps = [];
+  const { call, app } = await joined('anna', target, { giveUpMs: 1234 }, (platform) => {
+    const { setTimer } = platform;
+    platform.setTimer = (run, ms) => {
+      if (ms !== 1234) return setTimer(run, ms);
+      giveUps.push(run);
+      return null;
+    };
+  });
+  app.hide();
+  proxy.shut();
+  await next(call, 'stateChanged', ({ state }) => state === 'reconnecting');
+  assert.equal(giveUps.length, 0);
+  app.show();
+  assert.ok(giveUps.length > 0);
+  const left = next(call, 'left');
+  giveUps.pop()();
+  assert.equal((await left).failed, -9527);
 });
 
 test('while no socket opens, heartbeats hold the place', async () => {

@@ -1,7 +1,8 @@
 'use strict';
 
-// Writes the SDK as single files, without other tools: `dist/tidegate.js` (CommonJS, for mini programs and node), `dist/tidegate.mjs` (an ES module),
-// `dist/emedia_for_miniProgram.js` (what emedia's apps require), and the copies that the example carries.
+// Writes the SDK as single files, without other tools: `dist/tidegate.js` (CommonJS, for mini programs and node),
+// `dist/tidegate.mjs` (an ES module), `dist/emedia_for_miniProgram.js` (what emedia's apps require), and the copies
+// that the example carries.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,7 +11,10 @@ const ROOT = path.join(__dirname, '..');
 const EXAMPLE = path.join(ROOT, '../../examples/miniprogram/miniprogram/lib/tidegate');
 const NOTE = '// Tidegate client. Apache-2.0. Made from sdk/js/src by sdk/js/tools/bundle.js: change it there.\n';
 
-/** All modules that `file` needs, itself last: `[{ id, code }]`. Their `require` becomes `load`, which the developer tools do not try to resolve. */
+/**
+ * All modules that `file` needs, itself last: `[{ id, code }]`. Their `require` becomes `load`, which the developer
+ * tools do not try to resolve.
+ */
 function collect(file, seen = new Map()) {
   const id = path.relative(path.join(ROOT, 'src'), file);
   if (seen.has(id)) return seen;

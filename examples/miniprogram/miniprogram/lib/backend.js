@@ -1,6 +1,9 @@
 const { backendURL } = require('../config');
 
-/** A user token from the app's backend. In a published mini program `wx.login`'s code says who the user is; the name is for trying it out. */
+/**
+ * A user token from the app's backend. In a published mini program `wx.login`'s code says who the user is; the name
+ * is for trying it out.
+ */
 function getToken(name) {
   return new Promise((resolve, reject) => {
     wx.request({

@@ -1,4 +1,5 @@
-// Publications and subscriptions by a key. Properties of components are copied and lose their methods, so a component gets the key, and takes the track from here.
+// Publications and subscriptions by a key. Properties of components are copied and lose their methods, so a component
+// gets the key, and takes the track from here.
 
 const tracks = new Map();
 

@@ -3,8 +3,9 @@
 const { call } = require('../emitter');
 
 /**
- * Makes a method that answers a promise take callbacks too: `{ success, fail (or error), complete }` as the last argument, or one or two functions (success, fail).
- * `options`: the method's only argument may hold them beside its own fields.
+ * Makes a method that answers a promise take callbacks too: `{ success, fail (or error), complete }` as the last
+ * argument, or one or two functions (success, fail). `options`: the method's only argument may hold them beside its
+ * own fields.
  */
 function alike(method) {
   return function withCallbacks(...args) {

@@ -14,7 +14,10 @@ function tell(mgr, names, ...values) {
   }
 }
 
-/** Handlers of streams come in two forms: `(member, stream)` for those that take two arguments, `(stream)` for the others. */
+/**
+ * Handlers of streams come in two forms: `(member, stream)` for those that take two arguments, `(stream)` for the
+ * others.
+ */
 function tellStream(mgr, names, member, stream) {
   for (const name of [].concat(names)) {
     const handler = mgr[name];

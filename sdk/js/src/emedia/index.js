@@ -16,8 +16,9 @@ function createEmedia() {
   };
   let rtcIds = 0;
   /**
-   * Who and where: `{ apiURL, token | getToken, appId?, user?, platform? }`. `token` is the user token that the app's backend signs; `getToken(user)` asks for one, and is called
-   * again when it has run out. `appId` and `user` stand in the token; here they are for the app to read.
+   * Who and where: `{ apiURL, token | getToken, appId?, user?, platform? }`. `token` is the user token that the app's
+   * backend signs; `getToken(user)` asks for one, and is called again when it has run out. `appId` and `user` stand
+   * in the token; here they are for the app to read.
    */
   const config = (given) => {
     const { getToken } = given;

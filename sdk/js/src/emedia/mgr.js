@@ -92,7 +92,10 @@ class Manager {
     return this._run(confrId, (call) => call.mute(names, what), (api, id, ticket) => api.mute(id, ticket, names, what));
   }
 
-  /** `options`: `{ video, audio, type }`, as `Conference.publish` takes them. The answer also holds the `publication`, which follows the live-pusher's codes. */
+  /**
+   * `options`: `{ video, audio, type }`, as `Conference.publish` takes them. The answer also holds the `publication`,
+   * which follows the live-pusher's codes.
+   */
   async pubStream(rtcId, options) {
     const call = this._joined();
     const publication = await call.publish(Object.assign({ rtcId }, options));

@@ -1,12 +1,14 @@
 'use strict';
 
 /**
- * What the codes of `bindstatechange`, `bindnetstatus` and `binderror` mean, as far as the SDK acts on them. WeChat's numbers differ a little between its versions, so
- * that a code which is not here changes nothing: whether a right has ended is told by the gateway, never guessed from a code.
+ * What the codes of `bindstatechange`, `bindnetstatus` and `binderror` mean, as far as the SDK acts on them. WeChat's
+ * numbers differ a little between its versions, so that a code which is not here changes nothing: whether a right has
+ * ended is told by the gateway, never guessed from a code.
  *
- * Each is a word for the state machines of `pusher.js` and `player.js`:
- * `connected`, `flowing`, `weak`, `retrying` (the component tries again by itself), `refused` (the far end closed: bad, expired or taken URL), `lost` (the component has given
- * up), `ended`, `suspended` (WeChat took it away: background, a phone call), and `broken:<part>` (the device; trying again does not help).
+ * Each is a word for the state machines of `pusher.js` and `player.js`: `connected`, `flowing`, `weak`, `retrying`
+ * (the component tries again by itself), `refused` (the far end closed: bad, expired or taken URL), `lost` (the
+ * component has given up), `ended`, `suspended` (WeChat took it away: background, a phone call), and `broken:<part>`
+ * (the device; trying again does not help).
  */
 const NETWORK = {
   3001: 'retrying',

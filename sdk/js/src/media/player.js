@@ -1,7 +1,8 @@
 'use strict';
 
 /**
- * What becomes of a live-player: a state and an input give the next state and what is to be done. Pure; `subscription.js` does it.
+ * What becomes of a live-player: a state and an input give the next state and what is to be done. Pure;
+ * `subscription.js` does it.
  *
  * ```text
  * loading ──flowing──► playing ◄────────────┐

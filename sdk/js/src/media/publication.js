@@ -5,10 +5,12 @@ const { pusher } = require('./pusher');
 const { PUSHER, PUSHER_ERROR, codeOf } = require('./codes');
 
 /**
- * The own stream, for a live-pusher: `url` is its address, `stream` what the gateway knows of it, `video` and `audio` whether they are meant to be seen and heard.
+ * The own stream, for a live-pusher: `url` is its address, `stream` what the gateway knows of it, `video` and `audio`
+ * whether they are meant to be seen and heard.
  *
- * `state.name`: `starting`, `live`, `reconnecting`, `refreshing` (waits for a new URL), `suspended` (background, phone call), `failed` (`part`: `camera`, `microphone`,
- * `encoder`; or `reason`: why the gateway refused; `retry()` tries again) and `stopped`.
+ * `state.name`: `starting`, `live`, `reconnecting`, `refreshing` (waits for a new URL), `suspended` (background,
+ * phone call), `failed` (`part`: `camera`, `microphone`, `encoder`; or `reason`: why the gateway refused; `retry()`
+ * tries again) and `stopped`.
  */
 class Publication extends Track {
   /** `link`: `{ declare(): Promise<answer>, change(streamId, flags): Promise<stream>, remove(streamId): Promise }`. */
@@ -37,8 +39,10 @@ class Publication extends Track {
   }
 
   /**
-   * Turns pictures or sound off and on, for everybody: `{ video?, audio? }`. Takes effect here at once (`video`, `audio`, event `change`); refused, as by `videos_full`, it is
-   * taken back. Answers whether the gateway was told: `wx.request` has no PATCH, and a gateway that takes no POST in its stead leaves it at what the own component does.
+   * Turns pictures or sound off and on, for everybody: `{ video?, audio? }`. Takes effect here at once (`video`,
+   * `audio`, event `change`); refused, as by `videos_full`, it is taken back. Answers whether the gateway was told:
+   * `wx.request` has no PATCH, and a gateway that takes no POST in its stead leaves it at what the own component
+   * does.
    */
   async setMedia(wanted) {
     const before = { video: this.video, audio: this.audio };

@@ -1,7 +1,8 @@
 'use strict';
 
 /**
- * What becomes of a live-pusher: a state and an input give the next state and what is to be done. Pure; `publication.js` does it.
+ * What becomes of a live-pusher: a state and an input give the next state and what is to be done. Pure;
+ * `publication.js` does it.
  *
  * ```text
  * starting ──flowing──► live ◄──────────────┐

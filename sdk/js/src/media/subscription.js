@@ -5,9 +5,11 @@ const { player } = require('./player');
 const { PLAYER } = require('./codes');
 
 /**
- * A stream of somebody else, for a live-player: `url` is its RTMP address, `data.flv` and `data.wsFlv` the same for browsers.
+ * A stream of somebody else, for a live-player: `url` is its RTMP address, `data.flv` and `data.wsFlv` the same for
+ * browsers.
  *
- * `state.name`: `loading`, `playing`, `reconnecting`, `refreshing` (waits for a new URL), `waiting` (nobody publishes it now), `suspended`, `failed` and `stopped`.
+ * `state.name`: `loading`, `playing`, `reconnecting`, `refreshing` (waits for a new URL), `waiting` (nobody publishes
+ * it now), `suspended`, `failed` and `stopped`.
  */
 class Subscription extends Track {
   /** `link`: `{ subscribe(streamId, profile): Promise<answer>, close(subscription) }`. */

@@ -10,10 +10,12 @@ const WEAK_MS = 10000;
 const SETTLED_MS = 10000;
 
 /**
- * A live-pusher or live-player and the URL that it uses. It turns the component's codes into a state, gets new URLs, and tells the component when to start and stop.
+ * A live-pusher or live-player and the URL that it uses. It turns the component's codes into a state, gets new URLs,
+ * and tells the component when to start and stop.
  *
- * The page hands on what the component says (`handleStateChange`, `handleError`) and does as it is told, either by `attach(element)` or by the
- * events `start` `{ url }` and `stop`. `change` comes with every change of `state`, `url` or `weak`.
+ * The page hands on what the component says (`handleStateChange`, `handleError`) and does as it is told, either by
+ * `attach(element)` or by the events `start` `{ url }` and `stop`. `change` comes with every change of `state`, `url`
+ * or `weak`.
  */
 class Track extends Emitter {
   /** `ask(): Promise<url>` gets a URL; `step` is the state machine, `words` its codes. */
@@ -36,8 +38,8 @@ class Track extends Emitter {
   }
 
   /**
-   * Lets the SDK drive the component: `element` is `{ setUrl(url, done), start(), stop() }`. `start` is called when the component has the URL. The answer
-   * takes it back.
+   * Lets the SDK drive the component: `element` is `{ setUrl(url, done), start(), stop() }`. `start` is called when
+   * the component has the URL. The answer takes it back.
    */
   attach(element) {
     this._element = element;

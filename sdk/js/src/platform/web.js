@@ -19,7 +19,8 @@ function webPlatform(options) {
   const WebSocket = given.WebSocket || globalOf('WebSocket');
   const page = given.window || globalOf('window');
   if (!fetch || !WebSocket) {
-    throw new TidegateError('invalid_request', 'this platform has no fetch or no WebSocket: name them in webPlatform({ fetch, WebSocket })');
+    const way = 'name them in webPlatform({ fetch, WebSocket })';
+    throw new TidegateError('invalid_request', `this platform has no fetch or no WebSocket: ${way}`);
   }
   return {
     name: 'web',
@@ -45,7 +46,6 @@ function webPlatform(options) {
 }
 
 function globalOf(name) {
-  /* eslint-disable no-undef */
   const home = typeof globalThis !== 'undefined' ? globalThis : typeof window !== 'undefined' ? window : {};
   const value = home[name];
   return name === 'fetch' && value ? value.bind(home) : value;

@@ -24,10 +24,11 @@ const EVENTS = [
 /**
  * WeChat's VoIP names over a conference of the gateway, where web pages and other clients can be members too.
  *
- * `options`: `apiURL`, `token` or `getToken` (the user token; its user is the openid), `getSignature(groupId)` for coming back by itself, `platform`.
+ * `options`: `apiURL`, `token` or `getToken` (the user token; its user is the openid), `getSignature(groupId)` for
+ * coming back by itself, `platform`.
  *
- * WeChat's `voip-room` carries sound and pictures by itself; here the page shows a live-pusher and live-players, and `tiles()` tells with which URLs. `onVoIPTilesChanged`
- * tells when to look again.
+ * WeChat's `voip-room` carries sound and pictures by itself; here the page shows a live-pusher and live-players, and
+ * `tiles()` tells with which URLs. `onVoIPTilesChanged` tells when to look again.
  */
 class Voip {
   constructor(options) {
@@ -47,7 +48,10 @@ class Voip {
     });
   }
 
-  /** Joins the group: `{ groupId, roomType, signature, nonceStr, timeStamp, muteConfig, success, fail, complete }` → `{ openIdList, errCode, errMsg }`. */
+  /**
+   * Joins the group: `{ groupId, roomType, signature, nonceStr, timeStamp, muteConfig, success, fail, complete }` →
+   * `{ openIdList, errCode, errMsg }`.
+   */
   joinVoIPChat(given) {
     return this._run('joinVoIPChat', given, (option) => this._join(option));
   }
@@ -79,8 +83,9 @@ class Voip {
   }
 
   /**
-   * What the page shows, in the order of joining: `{ openid, isSelf, url, picture, sound, track }`. A tile without `picture` is for its sound alone: its live-player is not seen.
-   * `track` is the publication or subscription that the component's events go to.
+   * What the page shows, in the order of joining: `{ openid, isSelf, url, picture, sound, track }`. A tile without
+   * `picture` is for its sound alone: its live-player is not seen. `track` is the publication or subscription that
+   * the component's events go to.
    */
   tiles() {
     return this._tiles ? this._tiles.list() : [];
@@ -145,7 +150,9 @@ class Voip {
       this._state = 'idle';
       this._call = null;
       this._tiles = null;
-      if (reason !== 0) this._emit('VoIPChatInterrupted', { errCode: ErrCode.SYSTEM, errMsg: `the call has ended, reason ${reason}`, reason });
+      if (reason === 0) return;
+      const errMsg = `the call has ended, reason ${reason}`;
+      this._emit('VoIPChatInterrupted', { errCode: ErrCode.SYSTEM, errMsg, reason });
     });
   }
 

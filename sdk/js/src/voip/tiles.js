@@ -4,7 +4,8 @@
 const FIRST_PICTURES = 2;
 
 /**
- * Who is heard and who is seen in a VoIP room. Everybody is played, for the sound; the gateway makes no stream without pictures of one with pictures.
+ * Who is heard and who is seen in a VoIP room. Everybody is played, for the sound; the gateway makes no stream
+ * without pictures of one with pictures.
  */
 class Tiles {
   constructor(call, rtcId, muteConfig, changed) {

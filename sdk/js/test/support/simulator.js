@@ -7,8 +7,8 @@ const { Component, livePusher, livePlayer } = require('./media');
 const MINI_PROGRAM = path.join(__dirname, '../../../../examples/miniprogram/miniprogram');
 
 /**
- * The components of the example in WeChat's simulator, with `bridge` for the network. live-pusher and live-player are ffmpeg: their contexts start it with the URL of
- * the component, and its codes come back as `bindstatechange` events.
+ * The components of the example in WeChat's simulator, with `bridge` for the network. live-pusher and live-player are
+ * ffmpeg: their contexts start it with the URL of the component, and its codes come back as `bindstatechange` events.
  */
 function openSimulator(bridge) {
   const { window } = new JSDOM('<!DOCTYPE html><body></body>');

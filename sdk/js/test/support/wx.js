@@ -8,8 +8,8 @@ const REQUESTS_MAX = 10;
 const SOCKETS_MAX = 5;
 
 /**
- * WeChat's `wx` over node: `request` by fetch, `connectSocket` by ws, with WeChat's limits, which fail here as they do there. `app` plays WeChat itself: shows and hides the mini
- * program, and changes the network.
+ * WeChat's `wx` over node: `request` by fetch, `connectSocket` by ws, with WeChat's limits, which fail here as they
+ * do there. `app` plays WeChat itself: shows and hides the mini program, and changes the network.
  */
 function makeWx() {
   const listeners = new Map();

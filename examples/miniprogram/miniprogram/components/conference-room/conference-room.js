@@ -9,8 +9,9 @@ const ASK = 'tidegate.askToSpeak';
 /**
  * A call on a page: pictures, controls, people.
  *
- * The page joins a Conference and hands it over: `this.selectComponent('#room').begin(conference, { video, audio })`. Events: `left` `{ reason, failed, text }` when the call is
- * over, `trouble` `{ error, text }` for what was refused meanwhile.
+ * The page joins a Conference and hands it over: `this.selectComponent('#room').begin(conference, { video, audio })`.
+ * Events: `left` `{ reason, failed, text }` when the call is over, `trouble` `{ error, text }` for what was refused
+ * meanwhile.
  */
 Component({
   properties: {

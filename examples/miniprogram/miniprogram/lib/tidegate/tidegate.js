@@ -69,12 +69,14 @@ const HIDDEN_MS = 5000;
  * any ──leave, kick, end, give up──► left                  (for good: a new call is a new Conference)
  * ```
  *
- * `options`: `apiURL`; `token` or `getToken()`, the user token; `platform`, where it is not `wx`, the browser or node itself; `giveUpMs`.
+ * `options`: `apiURL`; `token` or `getToken()`, the user token; `platform`, where it is not `wx`, the browser or node
+ * itself; `giveUpMs`.
  *
- * Events, each an object: `stateChanged { state }`, `memberJoined { member }`, `memberExited { member, reason }`, `memberChanged { member, isSelf }`, `roleChanged { member, role,
- * isSelf }`, `streamAdded { stream, member }`, `streamRemoved { stream, member, reason }`, `mediaChanged { stream, member, refused }`, `conferenceChanged { conference }`,
- * `message { from, body }`, `serverDraining { deadlineMs }`, `rejoined { member }`, `left { reason, failed }`. Whoever is inside at the join is in `members` and `streams`, and is not
- * told by events.
+ * Events, each an object: `stateChanged { state }`, `memberJoined { member }`, `memberExited { member, reason }`,
+ * `memberChanged { member, isSelf }`, `roleChanged { member, role, isSelf }`, `streamAdded { stream, member }`,
+ * `streamRemoved { stream, member, reason }`, `mediaChanged { stream, member, refused }`, `conferenceChanged {
+ * conference }`, `message { from, body }`, `serverDraining { deadlineMs }`, `rejoined { member }`, `left { reason,
+ * failed }`. Whoever is inside at the join is in `members` and `streams`, and is not told by events.
  */
 class Conference extends Emitter {
   constructor(options) {
@@ -89,13 +91,14 @@ class Conference extends Emitter {
     this._admission = null;
     this._stay = null;
     this._giveUp = null;
+    this._hiddenAt = null;
     this._offs = [];
     this.state = 'idle';
   }
 
   /**
-   * Makes a conference and answers it as the gateway does, with `confrId`, `password` and the creator's ADMIN `ticket`. Nobody is inside yet; without a first member it ends after
-   * two minutes.
+   * Makes a conference and answers it as the gateway does, with `confrId`, `password` and the creator's ADMIN
+   * `ticket`. Nobody is inside yet; without a first member it ends after two minutes.
    */
   static async create(options, settings) {
     const conference = new Conference(options);
@@ -155,8 +158,9 @@ class Conference extends Emitter {
   }
 
   /**
-   * Goes in. `target`: `{ confrId, ticket }` (or `getTicket(confrId)`, which is asked again when a ticket has run out), `{ confrId, password }`, or `{ roomName, password, role, config }`;
-   * the first two take `nickName` and `ext`. Answers the gateway's answer: `{ confr, member, roleToken, eventsUrl, isCreator? }`.
+   * Goes in. `target`: `{ confrId, ticket }` (or `getTicket(confrId)`, which is asked again when a ticket has run
+   * out), `{ confrId, password }`, or `{ roomName, password, role, config }`; the first two take `nickName` and
+   * `ext`. Answers the gateway's answer: `{ confr, member, roleToken, eventsUrl, isCreator? }`.
    */
   async join(target) {
     if (this.state !== 'idle') throw new TidegateError('invalid_request', 'a Conference is for one call; make a new one');
@@ -187,14 +191,18 @@ class Conference extends Emitter {
   }
 
   /**
-   * Declares the own stream; the answer holds the URL for a live-pusher. `wanted`: `rtcId` (the name of the stream among the own ones), `video` and `audio` (false: off from the
-   * start), `type`. Asked again with the same `rtcId`, the same publication gets a fresh URL.
+   * Declares the own stream; the answer holds the URL for a live-pusher. `wanted`: `rtcId` (the name of the stream
+   * among the own ones), `video` and `audio` (false: off from the start), `type`. Asked again with the same `rtcId`,
+   * the same publication gets a fresh URL.
    */
   publish(wanted) {
     return this._shelf.publish(wanted || {});
   }
 
-  /** Asks to watch a stream; the answer holds the URLs. `options.profile`: `rtc` (the newest picture, the default) or `live` (every picture). */
+  /**
+   * Asks to watch a stream; the answer holds the URLs. `options.profile`: `rtc` (the newest picture, the default) or
+   * `live` (every picture).
+   */
   subscribe(streamId, options) {
     return this._shelf.subscribe(streamId, (options && options.profile) || 'rtc');
   }
@@ -245,7 +253,10 @@ class Conference extends Emitter {
     return this._asMember((confrId, token) => this._api.streamStats(confrId, token, streamId));
   }
 
-  /** Tries everything again that waits: for pages that know that the network or the page is back when the platform does not tell. */
+  /**
+   * Tries everything again that waits: for pages that know that the network or the page is back when the platform
+   * does not tell.
+   */
   wake() {
     this._restartGiveUp();
     if (this._stay) this._stay.nudge();
@@ -289,16 +300,18 @@ class Conference extends Emitter {
 
   _listen() {
     const { onShow, onHide, onNetwork, onInterruptionEnd, now } = this._platform;
-    let hiddenAt = null;
     this._offs = [
+      // Timers stand still in the background, and the one that gives up would be the first to go off afterwards.
       onHide(() => {
-        hiddenAt = now();
+        this._hiddenAt = now();
+        this._stopGiveUp();
       }),
       onShow(() => {
-        const isCut = hiddenAt === null || now() - hiddenAt >= HIDDEN_MS;
-        hiddenAt = null;
+        const isCut = this._hiddenAt === null || now() - this._hiddenAt >= HIDDEN_MS;
+        this._hiddenAt = null;
         if (isCut) this.wake();
         else this._shelf.resume();
+        this._restartGiveUp();
       }),
       onNetwork((isOnline) => isOnline && this.wake()),
       onInterruptionEnd(() => this._shelf.resume()),
@@ -374,7 +387,7 @@ class Conference extends Emitter {
 
   _restartGiveUp() {
     this._stopGiveUp();
-    if (this.state !== 'reconnecting' && this.state !== 'rejoining') return;
+    if (this._hiddenAt !== null || (this.state !== 'reconnecting' && this.state !== 'rejoining')) return;
     const { code } = new TidegateError('network');
     this._giveUp = this._platform.setTimer(() => this._leave({ reason: ExitReason.FAILED, failed: code }), this._giveUpMs);
   }
@@ -397,7 +410,10 @@ module.exports = { Conference };
 sources['api.js'] = function (module, load) {
 const part = encodeURIComponent;
 
-/** The calls of the control API that clients make, by their names in the OpenAPI document. Each answers what the gateway answered. */
+/**
+ * The calls of the control API that clients make, by their names in the OpenAPI document. Each answers what the
+ * gateway answered.
+ */
 class Api {
   constructor(requests) {
     this._requests = requests;
@@ -506,7 +522,9 @@ class UserTokens {
 
   /** Runs `call(token)`; once more with a fresh token where the gateway refuses the first. */
   async use(call) {
-    if (!this.exist) throw new TidegateError('invalid_request', 'token or getToken: who the user is, signed by the app\'s backend');
+    if (!this.exist) {
+      throw new TidegateError('invalid_request', 'token or getToken: who the user is, signed by the backend of the app');
+    }
     const had = this._token !== null;
     try {
       return await call(await this._current());
@@ -520,7 +538,9 @@ class UserTokens {
   async _current() {
     if (this._token === null) {
       const token = await this._getToken();
-      if (typeof token !== 'string' || token === '') throw new TidegateError('invalid_request', 'getToken: it answers the user token as text');
+      if (typeof token !== 'string' || token === '') {
+        throw new TidegateError('invalid_request', 'getToken: it answers the user token as text');
+      }
       this._token = token;
     }
     return this._token;
@@ -530,8 +550,9 @@ class UserTokens {
 /**
  * The way into one conference: used for the join and for each rejoin after the gateway has given a member up.
  *
- * `target` is one of `{ confrId, ticket | getTicket }`, `{ confrId, password }`, `{ roomName, password?, role?, config? }` and `{ groupId, roomType, muteConfig?, signature, nonceStr,
- * timeStamp }` or, for rejoins, `getSignature` in place of the last three; the first two take `nickName` and `ext`.
+ * `target` is one of `{ confrId, ticket | getTicket }`, `{ confrId, password }`, `{ roomName, password?, role?,
+ * config? }` and `{ groupId, roomType, muteConfig?, signature, nonceStr, timeStamp }` or, for rejoins, `getSignature`
+ * in place of the last three; the first two take `nickName` and `ext`.
  */
 class Admission {
   constructor(api, tokens, client, target) {
@@ -630,9 +651,9 @@ const CLIENT_CODES = {
 /**
  * A "no", from the gateway or from the way to it.
  *
- * `reason` is a stable word to decide by: the gateway's (`wrong_password`, `member_gone`, …), or one of the SDK: `network`, `timeout`,
- * `aborted` (left while it was under way), `not_joined`, `invalid_request`, `invalid_answer`. `code` is the number that emedia clients know, `status` the
- * HTTP status or 0, `message` a sentence for people.
+ * `reason` is a stable word to decide by: the gateway's (`wrong_password`, `member_gone`, …), or one of the SDK:
+ * `network`, `timeout`, `aborted` (left while it was under way), `not_joined`, `invalid_request`, `invalid_answer`.
+ * `code` is the number that emedia clients know, `status` the HTTP status or 0, `message` a sentence for people.
  */
 class TidegateError extends Error {
   constructor(reason, message, details) {
@@ -676,7 +697,10 @@ const FIRST_MS = 300;
 /** The longest wait. Fifteen seconds: a person looks at a frozen picture no longer, and the gateway is not hammered. */
 const LONGEST_MS = 15000;
 
-/** Waits that double up to a cap. Each is drawn between half and all of its bound, so that phones that were cut together do not come back together. */
+/**
+ * Waits that double up to a cap. Each is drawn between half and all of its bound, so that phones that were cut
+ * together do not come back together.
+ */
 class Backoff {
   constructor(random, bounds) {
     this._random = random;
@@ -725,13 +749,17 @@ module.exports = { ConfrType, Role, ExitReason, StreamType };
 sources['emitter.js'] = function (module, load) {
 const { TidegateError } = load('errors.js');
 
-/** Events that an iterator may be behind. A loop that long asleep has lost touch; it is told so instead of filling memory. */
+/**
+ * Events that an iterator may be behind. A loop that long asleep has lost touch; it is told so instead of filling
+ * memory.
+ */
 const ITERATOR_BACKLOG_MAX = 1024;
 
 /**
  * Named events to handlers, and to `for await` loops.
  *
- * A handler that throws does not keep an event from the others: its error is thrown again from a timer, where the app's global error handler sees it.
+ * A handler that throws does not keep an event from the others: its error is thrown again from a timer, where the
+ * app's global error handler sees it.
  */
 class Emitter {
   constructor() {
@@ -764,8 +792,8 @@ class Emitter {
   }
 
   /**
-   * The events from now on, each `{ type, … }`, until there are no more. Leaving the loop takes it back. One that is more than a thousand events behind
-   * ends with an error.
+   * The events from now on, each `{ type, … }`, until there are no more. Leaving the loop takes it back. One that is
+   * more than a thousand events behind ends with an error.
    */
   events() {
     const iterator = new EventIterator(() => this._iterators.delete(iterator));
@@ -995,10 +1023,12 @@ const { pusher } = load('media/pusher.js');
 const { PUSHER, PUSHER_ERROR, codeOf } = load('media/codes.js');
 
 /**
- * The own stream, for a live-pusher: `url` is its address, `stream` what the gateway knows of it, `video` and `audio` whether they are meant to be seen and heard.
+ * The own stream, for a live-pusher: `url` is its address, `stream` what the gateway knows of it, `video` and `audio`
+ * whether they are meant to be seen and heard.
  *
- * `state.name`: `starting`, `live`, `reconnecting`, `refreshing` (waits for a new URL), `suspended` (background, phone call), `failed` (`part`: `camera`, `microphone`,
- * `encoder`; or `reason`: why the gateway refused; `retry()` tries again) and `stopped`.
+ * `state.name`: `starting`, `live`, `reconnecting`, `refreshing` (waits for a new URL), `suspended` (background,
+ * phone call), `failed` (`part`: `camera`, `microphone`, `encoder`; or `reason`: why the gateway refused; `retry()`
+ * tries again) and `stopped`.
  */
 class Publication extends Track {
   /** `link`: `{ declare(): Promise<answer>, change(streamId, flags): Promise<stream>, remove(streamId): Promise }`. */
@@ -1027,8 +1057,10 @@ class Publication extends Track {
   }
 
   /**
-   * Turns pictures or sound off and on, for everybody: `{ video?, audio? }`. Takes effect here at once (`video`, `audio`, event `change`); refused, as by `videos_full`, it is
-   * taken back. Answers whether the gateway was told: `wx.request` has no PATCH, and a gateway that takes no POST in its stead leaves it at what the own component does.
+   * Turns pictures or sound off and on, for everybody: `{ video?, audio? }`. Takes effect here at once (`video`,
+   * `audio`, event `change`); refused, as by `videos_full`, it is taken back. Answers whether the gateway was told:
+   * `wx.request` has no PATCH, and a gateway that takes no POST in its stead leaves it at what the own component
+   * does.
    */
   async setMedia(wanted) {
     const before = { video: this.video, audio: this.audio };
@@ -1099,10 +1131,12 @@ const WEAK_MS = 10000;
 const SETTLED_MS = 10000;
 
 /**
- * A live-pusher or live-player and the URL that it uses. It turns the component's codes into a state, gets new URLs, and tells the component when to start and stop.
+ * A live-pusher or live-player and the URL that it uses. It turns the component's codes into a state, gets new URLs,
+ * and tells the component when to start and stop.
  *
- * The page hands on what the component says (`handleStateChange`, `handleError`) and does as it is told, either by `attach(element)` or by the
- * events `start` `{ url }` and `stop`. `change` comes with every change of `state`, `url` or `weak`.
+ * The page hands on what the component says (`handleStateChange`, `handleError`) and does as it is told, either by
+ * `attach(element)` or by the events `start` `{ url }` and `stop`. `change` comes with every change of `state`, `url`
+ * or `weak`.
  */
 class Track extends Emitter {
   /** `ask(): Promise<url>` gets a URL; `step` is the state machine, `words` its codes. */
@@ -1125,8 +1159,8 @@ class Track extends Emitter {
   }
 
   /**
-   * Lets the SDK drive the component: `element` is `{ setUrl(url, done), start(), stop() }`. `start` is called when the component has the URL. The answer
-   * takes it back.
+   * Lets the SDK drive the component: `element` is `{ setUrl(url, done), start(), stop() }`. `start` is called when
+   * the component has the URL. The answer takes it back.
    */
   attach(element) {
     this._element = element;
@@ -1267,12 +1301,14 @@ module.exports = { Track };
 
 sources['media/codes.js'] = function (module, load) {
 /**
- * What the codes of `bindstatechange`, `bindnetstatus` and `binderror` mean, as far as the SDK acts on them. WeChat's numbers differ a little between its versions, so
- * that a code which is not here changes nothing: whether a right has ended is told by the gateway, never guessed from a code.
+ * What the codes of `bindstatechange`, `bindnetstatus` and `binderror` mean, as far as the SDK acts on them. WeChat's
+ * numbers differ a little between its versions, so that a code which is not here changes nothing: whether a right has
+ * ended is told by the gateway, never guessed from a code.
  *
- * Each is a word for the state machines of `pusher.js` and `player.js`:
- * `connected`, `flowing`, `weak`, `retrying` (the component tries again by itself), `refused` (the far end closed: bad, expired or taken URL), `lost` (the component has given
- * up), `ended`, `suspended` (WeChat took it away: background, a phone call), and `broken:<part>` (the device; trying again does not help).
+ * Each is a word for the state machines of `pusher.js` and `player.js`: `connected`, `flowing`, `weak`, `retrying`
+ * (the component tries again by itself), `refused` (the far end closed: bad, expired or taken URL), `lost` (the
+ * component has given up), `ended`, `suspended` (WeChat took it away: background, a phone call), and `broken:<part>`
+ * (the device; trying again does not help).
  */
 const NETWORK = {
   3001: 'retrying',
@@ -1329,7 +1365,8 @@ module.exports = { PUSHER, PUSHER_ERROR, PLAYER, codeOf };
 
 sources['media/pusher.js'] = function (module, load) {
 /**
- * What becomes of a live-pusher: a state and an input give the next state and what is to be done. Pure; `publication.js` does it.
+ * What becomes of a live-pusher: a state and an input give the next state and what is to be done. Pure;
+ * `publication.js` does it.
  *
  * ```text
  * starting ──flowing──► live ◄──────────────┐
@@ -1397,9 +1434,11 @@ const { player } = load('media/player.js');
 const { PLAYER } = load('media/codes.js');
 
 /**
- * A stream of somebody else, for a live-player: `url` is its RTMP address, `data.flv` and `data.wsFlv` the same for browsers.
+ * A stream of somebody else, for a live-player: `url` is its RTMP address, `data.flv` and `data.wsFlv` the same for
+ * browsers.
  *
- * `state.name`: `loading`, `playing`, `reconnecting`, `refreshing` (waits for a new URL), `waiting` (nobody publishes it now), `suspended`, `failed` and `stopped`.
+ * `state.name`: `loading`, `playing`, `reconnecting`, `refreshing` (waits for a new URL), `waiting` (nobody publishes
+ * it now), `suspended`, `failed` and `stopped`.
  */
 class Subscription extends Track {
   /** `link`: `{ subscribe(streamId, profile): Promise<answer>, close(subscription) }`. */
@@ -1451,7 +1490,8 @@ module.exports = { Subscription };
 
 sources['media/player.js'] = function (module, load) {
 /**
- * What becomes of a live-player: a state and an input give the next state and what is to be done. Pure; `subscription.js` does it.
+ * What becomes of a live-player: a state and an input give the next state and what is to be done. Pure;
+ * `subscription.js` does it.
  *
  * ```text
  * loading ──flowing──► playing ◄────────────┐
@@ -1668,7 +1708,8 @@ class Slots {
   }
 
   /**
-   * Calls `enter` with a function that frees the place again: at once, or when one is free. The answer gives up waiting, or frees the place.
+   * Calls `enter` with a function that frees the place again: at once, or when one is free. The answer gives up
+   * waiting, or frees the place.
    */
   take(enter) {
     const entry = { state: 'waiting', enter };
@@ -1719,7 +1760,8 @@ function webPlatform(options) {
   const WebSocket = given.WebSocket || globalOf('WebSocket');
   const page = given.window || globalOf('window');
   if (!fetch || !WebSocket) {
-    throw new TidegateError('invalid_request', 'this platform has no fetch or no WebSocket: name them in webPlatform({ fetch, WebSocket })');
+    const way = 'name them in webPlatform({ fetch, WebSocket })';
+    throw new TidegateError('invalid_request', `this platform has no fetch or no WebSocket: ${way}`);
   }
   return {
     name: 'web',
@@ -1745,7 +1787,6 @@ function webPlatform(options) {
 }
 
 function globalOf(name) {
-  /* eslint-disable no-undef */
   const home = typeof globalThis !== 'undefined' ? globalThis : typeof window !== 'undefined' ? window : {};
   const value = home[name];
   return name === 'fetch' && value ? value.bind(home) : value;
@@ -1856,7 +1897,8 @@ class Requests {
   }
 
   /**
-   * Answers the body of a 2xx; everything else is a TidegateError. `once` is for what must not be repeated, `creates` for what needs a key to be.
+   * Answers the body of a 2xx; everything else is a TidegateError. `once` is for what must not be repeated, `creates`
+   * for what needs a key to be.
    */
   async send({ method, path, token, body, creates, once }) {
     const headers = {};
@@ -1916,8 +1958,9 @@ const { ConfrType, Role } = load('constants.js');
 /**
  * Who is inside and what may be watched: a fold over the frames of the feed, without IO.
  *
- * `streams` holds those whose media flows. Each `apply` answers what changed, in the order in which to tell it; a snapshot is turned into the changes
- * that lead to it, so that whoever follows the changes never has to know that something was missed.
+ * `streams` holds those whose media flows. Each `apply` answers what changed, in the order in which to tell it; a
+ * snapshot is turned into the changes that lead to it, so that whoever follows the changes never has to know that
+ * something was missed.
  */
 class Roster {
   constructor() {
@@ -1999,7 +2042,10 @@ class Roster {
     return changes.concat({ type: 'memberChanged', member, isSelf });
   }
 
-  /** The audience of a LIVE conference is not told to members: who becomes AUDIENCE there goes out of sight, and its exit is not told. */
+  /**
+   * The audience of a LIVE conference is not told to members: who becomes AUDIENCE there goes out of sight, and its
+   * exit is not told.
+   */
   _isHidden(member) {
     return this.conference.type === ConfrType.LIVE && member.role < Role.TALKER && member.id !== this.selfId;
   }
@@ -2125,8 +2171,8 @@ sources['feed.js'] = function (module, load) {
 const { Backoff } = load('backoff.js');
 
 /**
- * Something is sent this often. A phone does not see the gateway's pings: only what it sends itself shows that a path is dead. Fifteen seconds: the
- * network's own retries then end within a minute.
+ * Something is sent this often. A phone does not see the gateway's pings: only what it sends itself shows that a path
+ * is dead. Fifteen seconds: the network's own retries then end within a minute.
  */
 const KEEPALIVE_MS = 15000;
 
@@ -2135,10 +2181,12 @@ const CLOSE_REPLACED = 4009;
 const REASON_OTHER_DEVICE = 10;
 
 /**
- * The event socket of one stay: opens, resumes behind the last frame that was seen, and waits longer each time it fails.
+ * The event socket of one stay: opens, resumes behind the last frame that was seen, and waits longer each time it
+ * fails.
  *
- * States: `waiting` (for a place or for the next attempt) → `connecting` → `open` → `waiting` …, and `closed` for good. `handlers`:
- * `frame(frame)`, `state(state)`, and `end({ reason, failed })` once, when the gateway says that the stay is over; nothing follows that.
+ * States: `waiting` (for a place or for the next attempt) → `connecting` → `open` → `waiting` …, and `closed` for
+ * good. `handlers`: `frame(frame)`, `state(state)`, and `end({ reason, failed })` once, when the gateway says that
+ * the stay is over; nothing follows that.
  */
 class Feed {
   constructor(platform, { url, token, after }, handlers) {
@@ -2160,7 +2208,9 @@ class Feed {
     this._release = this._platform.socketSlots.take(() => this._connect());
   }
 
-  /** What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket. */
+  /**
+   * What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket.
+   */
   nudge() {
     this._backoff.reset();
     if (this.state !== 'closed' && this._hasPlace()) this._connect();
@@ -2281,8 +2331,9 @@ function createEmedia() {
   };
   let rtcIds = 0;
   /**
-   * Who and where: `{ apiURL, token | getToken, appId?, user?, platform? }`. `token` is the user token that the app's backend signs; `getToken(user)` asks for one, and is called
-   * again when it has run out. `appId` and `user` stand in the token; here they are for the app to read.
+   * Who and where: `{ apiURL, token | getToken, appId?, user?, platform? }`. `token` is the user token that the app's
+   * backend signs; `getToken(user)` asks for one, and is called again when it has run out. `appId` and `user` stand
+   * in the token; here they are for the app to read.
    */
   const config = (given) => {
     const { getToken } = given;
@@ -2407,7 +2458,10 @@ class Manager {
     return this._run(confrId, (call) => call.mute(names, what), (api, id, ticket) => api.mute(id, ticket, names, what));
   }
 
-  /** `options`: `{ video, audio, type }`, as `Conference.publish` takes them. The answer also holds the `publication`, which follows the live-pusher's codes. */
+  /**
+   * `options`: `{ video, audio, type }`, as `Conference.publish` takes them. The answer also holds the `publication`,
+   * which follows the live-pusher's codes.
+   */
   async pubStream(rtcId, options) {
     const call = this._joined();
     const publication = await call.publish(Object.assign({ rtcId }, options));
@@ -2527,8 +2581,9 @@ sources['emedia/callbacks.js'] = function (module, load) {
 const { call } = load('emitter.js');
 
 /**
- * Makes a method that answers a promise take callbacks too: `{ success, fail (or error), complete }` as the last argument, or one or two functions (success, fail).
- * `options`: the method's only argument may hold them beside its own fields.
+ * Makes a method that answers a promise take callbacks too: `{ success, fail (or error), complete }` as the last
+ * argument, or one or two functions (success, fail). `options`: the method's only argument may hold them beside its
+ * own fields.
  */
 function alike(method) {
   return function withCallbacks(...args) {
@@ -2587,7 +2642,10 @@ function tell(mgr, names, ...values) {
   }
 }
 
-/** Handlers of streams come in two forms: `(member, stream)` for those that take two arguments, `(stream)` for the others. */
+/**
+ * Handlers of streams come in two forms: `(member, stream)` for those that take two arguments, `(stream)` for the
+ * others.
+ */
 function tellStream(mgr, names, member, stream) {
   for (const name of [].concat(names)) {
     const handler = mgr[name];
@@ -2707,10 +2765,11 @@ const EVENTS = [
 /**
  * WeChat's VoIP names over a conference of the gateway, where web pages and other clients can be members too.
  *
- * `options`: `apiURL`, `token` or `getToken` (the user token; its user is the openid), `getSignature(groupId)` for coming back by itself, `platform`.
+ * `options`: `apiURL`, `token` or `getToken` (the user token; its user is the openid), `getSignature(groupId)` for
+ * coming back by itself, `platform`.
  *
- * WeChat's `voip-room` carries sound and pictures by itself; here the page shows a live-pusher and live-players, and `tiles()` tells with which URLs. `onVoIPTilesChanged`
- * tells when to look again.
+ * WeChat's `voip-room` carries sound and pictures by itself; here the page shows a live-pusher and live-players, and
+ * `tiles()` tells with which URLs. `onVoIPTilesChanged` tells when to look again.
  */
 class Voip {
   constructor(options) {
@@ -2730,7 +2789,10 @@ class Voip {
     });
   }
 
-  /** Joins the group: `{ groupId, roomType, signature, nonceStr, timeStamp, muteConfig, success, fail, complete }` → `{ openIdList, errCode, errMsg }`. */
+  /**
+   * Joins the group: `{ groupId, roomType, signature, nonceStr, timeStamp, muteConfig, success, fail, complete }` →
+   * `{ openIdList, errCode, errMsg }`.
+   */
   joinVoIPChat(given) {
     return this._run('joinVoIPChat', given, (option) => this._join(option));
   }
@@ -2762,8 +2824,9 @@ class Voip {
   }
 
   /**
-   * What the page shows, in the order of joining: `{ openid, isSelf, url, picture, sound, track }`. A tile without `picture` is for its sound alone: its live-player is not seen.
-   * `track` is the publication or subscription that the component's events go to.
+   * What the page shows, in the order of joining: `{ openid, isSelf, url, picture, sound, track }`. A tile without
+   * `picture` is for its sound alone: its live-player is not seen. `track` is the publication or subscription that
+   * the component's events go to.
    */
   tiles() {
     return this._tiles ? this._tiles.list() : [];
@@ -2828,7 +2891,9 @@ class Voip {
       this._state = 'idle';
       this._call = null;
       this._tiles = null;
-      if (reason !== 0) this._emit('VoIPChatInterrupted', { errCode: ErrCode.SYSTEM, errMsg: `the call has ended, reason ${reason}`, reason });
+      if (reason === 0) return;
+      const errMsg = `the call has ended, reason ${reason}`;
+      this._emit('VoIPChatInterrupted', { errCode: ErrCode.SYSTEM, errMsg, reason });
     });
   }
 
@@ -2899,7 +2964,8 @@ sources['voip/tiles.js'] = function (module, load) {
 const FIRST_PICTURES = 2;
 
 /**
- * Who is heard and who is seen in a VoIP room. Everybody is played, for the sound; the gateway makes no stream without pictures of one with pictures.
+ * Who is heard and who is seen in a VoIP room. Everybody is played, for the sound; the gateway makes no stream
+ * without pictures of one with pictures.
  */
 class Tiles {
   constructor(call, rtcId, muteConfig, changed) {
