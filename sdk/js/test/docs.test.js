@@ -19,6 +19,7 @@ const PAGES = [
   'docs/quick-start-miniprogram.md',
   'docs/quick-start-miniprogram.zh-CN.md',
   'docs/migrating-from-emedia.md',
+  'docs/migrating-from-roomservice.md',
   'docs/status-codes.md',
   'docs/voip.md',
   'sdk/js/README.md',

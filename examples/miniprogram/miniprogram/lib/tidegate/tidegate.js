@@ -2233,14 +2233,14 @@ class Feed {
     if (this.state === 'closed') return;
     this._become('connecting');
     const after = this._seq === null ? '' : `?after=${this._seq}`;
-    const socket = this._platform.openSocket(
-      { url: this._url + after, token: this._token() },
-      {
-        open: () => this._opened(),
-        message: (text) => this._hear(text),
-        close: (code) => this._closed(code),
-      }
-    );
+    // What is left over of an earlier socket means nothing.
+    const ifCurrent = (handle) => (value) => socket === this._socket && handle(value);
+    const handlers = {
+      open: ifCurrent(() => this._opened()),
+      message: ifCurrent((text) => this._hear(text)),
+      close: ifCurrent((code) => this._closed(code)),
+    };
+    const socket = this._platform.openSocket({ url: this._url + after, token: this._token() }, handlers);
     this._socket = socket;
   }
 
