@@ -230,7 +230,7 @@ class Conference extends Emitter {
     try {
       return await call(stay.confrId, stay.token);
     } catch (error) {
-      if (error.reason === 'member_gone' && stay === this._stay) stay.nudge();
+      if (stay === this._stay && this.state !== 'left') stay.doubt(error);
       throw error;
     }
   }

@@ -42,10 +42,13 @@ class Feed {
 
   /**
    * What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket.
+   * False where there is no place for one.
    */
   nudge() {
     this._backoff.reset();
-    if (this.state !== 'closed' && this._hasPlace()) this._connect();
+    if (this.state === 'closed' || !this._hasPlace()) return false;
+    this._connect();
+    return true;
   }
 
   /** For good; nothing is told any more. */

@@ -1,5 +1,6 @@
 'use strict';
 
+const { ExitReason } = require('./constants');
 const { Feed } = require('./feed');
 
 /** A heartbeat this often while no socket is open: well within the twenty seconds that the gateway waits by default. */
@@ -37,6 +38,18 @@ class Stay {
     this._feed.nudge();
   }
 
+  /**
+   * A refusal may say that the stay is over. The feed tells how it ended; where it has no socket the refusal is all
+   * there is to know.
+   */
+  doubt(error) {
+    if (error.reason !== 'member_gone' && error.reason !== 'conference_closed') return;
+    if (this._feed.nudge()) return;
+    this.close();
+    const reason = error.reason === 'member_gone' ? ExitReason.FAILED : ExitReason.CLOSED;
+    this._handlers.end({ reason, failed: error.code });
+  }
+
   /** Nothing is told any more. The gateway is not told either. */
   close() {
     this._feed.close();
@@ -71,8 +84,7 @@ class Stay {
 
   _beat() {
     this._beatSoon();
-    // What is wrong with the stay is told by the feed; without a network both fail.
-    this._api.heartbeat(this.confrId, this.token).catch(() => {});
+    this._api.heartbeat(this.confrId, this.token).catch((error) => this.doubt(error));
   }
 }
 

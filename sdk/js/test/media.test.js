@@ -207,6 +207,22 @@ test('a page that is hidden and seen again starts what WeChat took away', async 
   await end(both);
 });
 
+test('what is asked for twice at once is one', async () => {
+  const { boss, anna } = await pair();
+  const [one, other] = await Promise.all([boss.publish({ rtcId: 'RTC1' }), boss.publish({ rtcId: 'RTC1' })]);
+  assert.equal(one, other);
+  const asked = await Promise.all([anna.subscribe(one.stream.id), anna.subscribe(one.stream.id)]);
+  assert.equal(asked[0], asked[1]);
+  asked[0].close();
+  assert.equal(anna.subscriptions.size, 0);
+  const late = anna.subscribe(one.stream.id);
+  const refused = assert.rejects(late, ({ reason }) => ['aborted', 'member_gone'].includes(reason));
+  await anna.leave();
+  await refused;
+  assert.equal(anna.subscriptions.size, 0);
+  await end({ boss, anna });
+});
+
 test('a user that refuses the camera is told so, and may try again', async () => {
   const { boss, anna } = await pair();
   const own = await anna.publish({});

@@ -54,7 +54,8 @@ class Publication extends Track {
       this.stream = await this._link.change(this.stream.id, flags);
       return true;
     } catch (error) {
-      if (error.status === 405) return false;
+      // While the call is joining again there is nobody to tell: the stream is declared anew as it is meant.
+      if (error.status === 405 || error.reason === 'not_joined') return false;
       this._mean(before);
       throw error;
     }

@@ -11,12 +11,37 @@ class MediaShelf {
     this._conference = conference;
     this._platform = conference._platform;
     this._api = conference._api;
+    this._asked = new Map();
     this.publications = new Map();
     this.subscriptions = new Map();
   }
 
-  async publish(wanted) {
+  publish(wanted) {
     const rtcId = wanted.rtcId || 'camera';
+    return this._once(`publish ${rtcId}`, () => this._publish(rtcId, wanted));
+  }
+
+  subscribe(streamId, profile) {
+    return this._once(`subscribe ${streamId}`, () => this._subscribe(streamId, profile));
+  }
+
+  /** What is asked for again before the answer came is the same. */
+  _once(what, ask) {
+    if (!this._asked.has(what)) {
+      const forget = () => this._asked.delete(what);
+      const asked = ask();
+      this._asked.set(what, asked);
+      asked.then(forget, forget);
+    }
+    return this._asked.get(what);
+  }
+
+  /** What comes when the call is over is of no use to anybody. */
+  _checkInside() {
+    if (this._conference.state === 'left') throw new TidegateError('aborted', 'the call was left meanwhile');
+  }
+
+  async _publish(rtcId, wanted) {
     const known = this.publications.get(rtcId);
     if (known) {
       known._replace(await known._declare());
@@ -30,6 +55,7 @@ class MediaShelf {
         return this._api.publish(confrId, token, body);
       });
     const answer = await declare(meant);
+    this._checkInside();
     const link = {
       declare,
       change: (streamId, flags) => this._asMember((confrId, token) => this._api.changeStream(confrId, token, streamId, flags)),
@@ -40,7 +66,7 @@ class MediaShelf {
     return publication;
   }
 
-  async subscribe(streamId, profile) {
+  async _subscribe(streamId, profile) {
     const known = this.subscriptions.get(streamId);
     if (known) {
       known._replace(await known._subscribe());
@@ -49,6 +75,7 @@ class MediaShelf {
     const subscribe = (id, wanted) =>
       this._asMember((confrId, token) => this._api.subscribe(confrId, token, id, { profile: wanted }));
     const answer = await subscribe(streamId, profile);
+    this._checkInside();
     const link = { subscribe, close: (subscription) => this._drop(subscription) };
     const subscription = new Subscription(this._platform, link, answer, profile);
     this.subscriptions.set(streamId, subscription);

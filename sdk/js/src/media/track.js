@@ -51,6 +51,7 @@ class Track extends Emitter {
 
   /** What `bindstatechange` gave: the event, or its code. */
   handleStateChange(event) {
+    if (this.state.name === 'stopped') return;
     const word = this._words[codeOf(event)];
     if (word === 'weak') this._weaken();
     this._input({ type: 'code', word });

@@ -272,7 +272,7 @@ class Conference extends Emitter {
     try {
       return await call(stay.confrId, stay.token);
     } catch (error) {
-      if (error.reason === 'member_gone' && stay === this._stay) stay.nudge();
+      if (stay === this._stay && this.state !== 'left') stay.doubt(error);
       throw error;
     }
   }
@@ -887,12 +887,37 @@ class MediaShelf {
     this._conference = conference;
     this._platform = conference._platform;
     this._api = conference._api;
+    this._asked = new Map();
     this.publications = new Map();
     this.subscriptions = new Map();
   }
 
-  async publish(wanted) {
+  publish(wanted) {
     const rtcId = wanted.rtcId || 'camera';
+    return this._once(`publish ${rtcId}`, () => this._publish(rtcId, wanted));
+  }
+
+  subscribe(streamId, profile) {
+    return this._once(`subscribe ${streamId}`, () => this._subscribe(streamId, profile));
+  }
+
+  /** What is asked for again before the answer came is the same. */
+  _once(what, ask) {
+    if (!this._asked.has(what)) {
+      const forget = () => this._asked.delete(what);
+      const asked = ask();
+      this._asked.set(what, asked);
+      asked.then(forget, forget);
+    }
+    return this._asked.get(what);
+  }
+
+  /** What comes when the call is over is of no use to anybody. */
+  _checkInside() {
+    if (this._conference.state === 'left') throw new TidegateError('aborted', 'the call was left meanwhile');
+  }
+
+  async _publish(rtcId, wanted) {
     const known = this.publications.get(rtcId);
     if (known) {
       known._replace(await known._declare());
@@ -906,6 +931,7 @@ class MediaShelf {
         return this._api.publish(confrId, token, body);
       });
     const answer = await declare(meant);
+    this._checkInside();
     const link = {
       declare,
       change: (streamId, flags) => this._asMember((confrId, token) => this._api.changeStream(confrId, token, streamId, flags)),
@@ -916,7 +942,7 @@ class MediaShelf {
     return publication;
   }
 
-  async subscribe(streamId, profile) {
+  async _subscribe(streamId, profile) {
     const known = this.subscriptions.get(streamId);
     if (known) {
       known._replace(await known._subscribe());
@@ -925,6 +951,7 @@ class MediaShelf {
     const subscribe = (id, wanted) =>
       this._asMember((confrId, token) => this._api.subscribe(confrId, token, id, { profile: wanted }));
     const answer = await subscribe(streamId, profile);
+    this._checkInside();
     const link = { subscribe, close: (subscription) => this._drop(subscription) };
     const subscription = new Subscription(this._platform, link, answer, profile);
     this.subscriptions.set(streamId, subscription);
@@ -1072,7 +1099,8 @@ class Publication extends Track {
       this.stream = await this._link.change(this.stream.id, flags);
       return true;
     } catch (error) {
-      if (error.status === 405) return false;
+      // While the call is joining again there is nobody to tell: the stream is declared anew as it is meant.
+      if (error.status === 405 || error.reason === 'not_joined') return false;
       this._mean(before);
       throw error;
     }
@@ -1172,6 +1200,7 @@ class Track extends Emitter {
 
   /** What `bindstatechange` gave: the event, or its code. */
   handleStateChange(event) {
+    if (this.state.name === 'stopped') return;
     const word = this._words[codeOf(event)];
     if (word === 'weak') this._weaken();
     this._input({ type: 'code', word });
@@ -2088,6 +2117,7 @@ module.exports = { Roster };
 };
 
 sources['stay.js'] = function (module, load) {
+const { ExitReason } = load('constants.js');
 const { Feed } = load('feed.js');
 
 /** A heartbeat this often while no socket is open: well within the twenty seconds that the gateway waits by default. */
@@ -2125,6 +2155,18 @@ class Stay {
     this._feed.nudge();
   }
 
+  /**
+   * A refusal may say that the stay is over. The feed tells how it ended; where it has no socket the refusal is all
+   * there is to know.
+   */
+  doubt(error) {
+    if (error.reason !== 'member_gone' && error.reason !== 'conference_closed') return;
+    if (this._feed.nudge()) return;
+    this.close();
+    const reason = error.reason === 'member_gone' ? ExitReason.FAILED : ExitReason.CLOSED;
+    this._handlers.end({ reason, failed: error.code });
+  }
+
   /** Nothing is told any more. The gateway is not told either. */
   close() {
     this._feed.close();
@@ -2159,8 +2201,7 @@ class Stay {
 
   _beat() {
     this._beatSoon();
-    // What is wrong with the stay is told by the feed; without a network both fail.
-    this._api.heartbeat(this.confrId, this.token).catch(() => {});
+    this._api.heartbeat(this.confrId, this.token).catch((error) => this.doubt(error));
   }
 }
 
@@ -2210,10 +2251,13 @@ class Feed {
 
   /**
    * What made an attempt fail may be over (the network is back, the page is seen): tries at once, with a new socket.
+   * False where there is no place for one.
    */
   nudge() {
     this._backoff.reset();
-    if (this.state !== 'closed' && this._hasPlace()) this._connect();
+    if (this.state === 'closed' || !this._hasPlace()) return false;
+    this._connect();
+    return true;
   }
 
   /** For good; nothing is told any more. */
