@@ -57,7 +57,9 @@ async fn an_event_socket_is_a_sign_of_life_however_short() {
     let gateway = Setup::new().env("TIDEGATE_MEMBER_TIMEOUT_MS", 1500).start().await;
     let conference = gateway.app().await.conference().await;
     let mut witness = Ask::app(&conference.app, &conference.id).open().await.expect("the feed");
+    witness.expect("snapshot").await;
     let brief = conference.member("brief", 3).await;
+    witness.expect("memberJoined").await;
     Ask::member(&brief).open().await.expect("the feed").close().await;
     // Without that sign it would have its first contact ahead of it, for two minutes.
     let exited = witness.expect("memberExited").await;
