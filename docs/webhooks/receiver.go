@@ -6,7 +6,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -73,6 +72,13 @@ func take(e event) {
 	}
 }
 
+func setting(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
 func main() {
 	secret := os.Getenv("TIDEGATE_WEBHOOK_SECRET")
 	if secret == "" {
@@ -94,7 +100,7 @@ func main() {
 		// Answer once the event is safe with you; until then it is sent again.
 		w.WriteHeader(http.StatusNoContent)
 	}
-	address := net.JoinHostPort(cmp.Or(os.Getenv("HOST"), "127.0.0.1"), cmp.Or(os.Getenv("PORT"), "3000"))
+	address := net.JoinHostPort(setting("HOST", "127.0.0.1"), setting("PORT", "3000"))
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		log.Fatal(err)
