@@ -52,7 +52,7 @@ sdk: cargo-present
 	cd examples/backend-node && npm test
 
 fuzz-check: cargo-present
-	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --manifest-path fuzz/Cargo.toml; fi
+	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml; fi
 
 # The advisory database needs the open internet and is a separate matter: `cargo deny check advisories`.
 deny: cargo-present
