@@ -245,10 +245,10 @@ settings! {
     ring_packets_max: usize = number(4096, 64, 1 << 20);
     /// The span into which the first burst of an rtc viewer is squeezed, so that its player does not start behind.
     rtc_burst_ms: u32 = number(500, 0, 10_000);
-    /// How long what comes for rtc viewers waits for more, so that all of it leaves in one write. A write costs the same however much it
-    /// carries: ten milliseconds, which no player shows, save about a quarter of the processor's time.
+    /// How long what comes for rtc viewers of RTMP waits for more, so that all of it leaves in one write. A write costs the same however
+    /// much it carries: ten milliseconds spare a bare server a quarter of its processor time. 0 sends everything at once.
     rtc_merge_ms: u32 = number(10, 0, 100);
-    /// The same for live viewers, whose players keep seconds in hand. A tenth of a second saves four fifths.
+    /// The same for live viewers, whose players keep seconds in hand. A tenth of a second spares a bare server four fifths.
     live_merge_ms: u32 = number(100, 0, 1000);
     /// How far an rtc viewer may fall behind before it skips to the newest keyframe.
     rtc_lag_max_ms: u32 = number(2000, 100, 120_000);

@@ -104,22 +104,49 @@ struct EventView {
     #[schema(value_type = schema::Time)]
     at: String,
     /// `memberJoined`, `memberExited`, `memberChanged`, `streamAdded`, `streamRemoved`, `mediaChanged`, `roleChanged`, `conferenceChanged`,
-    /// `conferenceExit`; in the feed also `snapshot` and `serverDraining`. More types can come: pass over those that you do not know.
+    /// `message`, `conferenceExit`; in the feed also `snapshot` and `serverDraining`. More types can come: pass over those that you do not
+    /// know.
     #[schema(rename = "type", example = "memberJoined")]
     kind: String,
-    /// Of `memberJoined`, `memberExited`, `memberChanged`, `roleChanged`.
+    /// Of `memberJoined`, `memberExited`, `memberChanged`, `roleChanged`; of `snapshot` the own one.
     #[schema(nullable = false)]
     member: Option<MemberView<'static>>,
     /// Of `streamAdded`, `streamRemoved`, `mediaChanged`.
     #[schema(nullable = false)]
     stream: Option<StreamView<'static>>,
-    /// Of `conferenceChanged`.
+    /// Of `conferenceChanged` and `snapshot`.
     #[schema(nullable = false)]
     conference: Option<ConferenceView<'static>>,
     /// Of `memberExited` and `conferenceExit` a number: 0 left, 1 no sign of life, 4 failed, 10 joined again elsewhere, 11 the conference
     /// ended, 12 removed. Of `streamRemoved` a word.
     #[schema(value_type = Option<Value>, nullable = false)]
     reason: Option<Value>,
+    /// Of `conferenceExit` with reason 4: the `code` of the refusal.
+    #[schema(nullable = false, example = -504)]
+    failed: Option<i32>,
+    /// Of `mediaChanged` to the owner of a stream whose pictures find no place: `videos_full`.
+    #[schema(nullable = false, example = "videos_full")]
+    refused: Option<String>,
+    /// Of `message`: the member that sent it; null where the app did.
+    from: Option<MemberView<'static>>,
+    /// Of `message`: to whom it went, where not to everybody.
+    #[schema(nullable = false)]
+    to: Option<Vec<String>>,
+    /// Of `message`: what was sent, as it was sent.
+    #[schema(value_type = Option<Value>, nullable = false)]
+    body: Option<Value>,
+    /// Of `roleChanged`, in the feed of the member itself: a fresh member token. The one before stays good.
+    #[schema(nullable = false)]
+    role_token: Option<String>,
+    /// Of `snapshot`: who is inside.
+    #[schema(nullable = false)]
+    members: Option<Vec<MemberView<'static>>>,
+    /// Of `snapshot`: the declared streams.
+    #[schema(nullable = false)]
+    streams: Option<Vec<StreamView<'static>>>,
+    /// Of `serverDraining`: how long connections are still served.
+    #[schema(nullable = false)]
+    deadline_ms: Option<u64>,
 }
 
 refusals!(EventsRefusals: QUERY, INSIDER, IN_CONFERENCE);
