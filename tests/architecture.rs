@@ -100,7 +100,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("figment", &["config"]),
     ("clap", &["command_line", "main.rs"]),
     ("getrandom", &["entropy.rs"]),
-    ("rustix", &["data_dir.rs"]),
+    ("rustix", &["data_dir.rs", "rtmp/transport.rs"]),
     ("socket2", &["listen.rs", "local_socket.rs"]),
 ];
 

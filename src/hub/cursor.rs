@@ -75,6 +75,21 @@ impl Cursor {
         self.owed.is_some() || self.next < next_number
     }
 
+    /// Whether what stands at `from` is all that the viewer lacks: it has caught up, and needs nothing before.
+    pub(super) fn is_current_at(&self, from: u64, has_video: bool) -> bool {
+        self.next == from
+            && from >= self.live_from
+            && self.owed.is_none()
+            && self.squeeze.is_none()
+            && !(has_video && self.awaits_keyframe)
+    }
+
+    /// Goes on to `until`, past packets that were handed over with the others', the last of them `span_ms` after the first.
+    pub(super) fn pass(&mut self, until: u64, span_ms: u64) {
+        self.next = until;
+        self.allowance_ms = self.allowance_ms.min(span_ms);
+    }
+
     /// Hands over what comes next: at most `packets_max` packets and `bytes_max` bytes of payload, but at least one
     /// packet if there is one. Up to three repeated headers come on top. Leaves out what `open` does not let pass.
     pub(super) fn take(

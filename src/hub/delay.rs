@@ -30,7 +30,8 @@ pub(super) struct DelayMeter {
 }
 
 impl DelayMeter {
-    pub(super) fn count(&self, waited_ms: u64, now_ms: u64) {
+    /// `viewers` of them took packets the oldest of which had waited so long.
+    pub(super) fn count(&self, waited_ms: u64, viewers: u64, now_ms: u64) {
         let number = now_ms / WINDOW_MS + 1;
         let [even, odd] = &self.windows;
         let window = if number.is_multiple_of(2) { even } else { odd };
@@ -40,8 +41,8 @@ impl DelayMeter {
             window.sum_ms.store(0, Relaxed);
             window.max_ms.store(0, Relaxed);
         }
-        window.count.fetch_add(1, Relaxed);
-        window.sum_ms.fetch_add(waited_ms, Relaxed);
+        window.count.fetch_add(viewers, Relaxed);
+        window.sum_ms.fetch_add(waited_ms * viewers, Relaxed);
         window.max_ms.fetch_max(waited_ms, Relaxed);
     }
 
@@ -69,14 +70,14 @@ mod tests {
         let meter = DelayMeter::default();
         assert_eq!(meter.delay(3), None);
         for waited_ms in [0, 1, 8] {
-            meter.count(waited_ms, 3);
+            meter.count(waited_ms, 1, 3);
         }
         let both = Some(StreamDelay { mean_ms: 3, max_ms: 8 });
         assert_eq!((meter.delay(3), meter.delay(9_999)), (both, both));
-        meter.count(40, 5_000);
+        meter.count(40, 1, 5_000);
         assert_eq!(meter.delay(9_999), Some(StreamDelay { mean_ms: 12, max_ms: 40 }));
         assert_eq!(meter.delay(10_000), Some(StreamDelay { mean_ms: 40, max_ms: 40 }));
-        meter.count(2, 10_000);
+        meter.count(2, 1, 10_000);
         assert_eq!(meter.delay(14_000), Some(StreamDelay { mean_ms: 21, max_ms: 40 }));
         assert_eq!(meter.delay(15_000), Some(StreamDelay { mean_ms: 2, max_ms: 2 }));
         assert_eq!(meter.delay(20_000), None);

@@ -6,6 +6,7 @@
 //!
 //! Locks are taken in the order: map of streams, one stream, changes. None is held across an await.
 
+mod batch;
 mod changes;
 mod cursor;
 mod delay;
@@ -21,6 +22,7 @@ mod streams;
 mod track;
 mod viewer;
 
+pub use batch::Batch;
 pub use changes::{Phase, StreamStatus};
 pub use cursor::Outgoing;
 pub use delay::StreamDelay;

@@ -1,7 +1,10 @@
 //! One stream: its ring, its time line, and who may write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release},
+};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -75,6 +78,8 @@ pub(super) struct Stream {
     pub(super) placeless: watch::Sender<bool>,
     /// Changed under the lock of the map of streams only.
     pub(super) viewers: AtomicUsize,
+    /// Counts the gate's moves. Changed with the state locked.
+    pub(super) gate_version: AtomicU64,
     pub(super) skips: AtomicU64,
     pub(super) dropped_packets: AtomicU64,
     /// How long packets waited for their viewers.
@@ -136,6 +141,7 @@ impl Stream {
             tail: watch::Sender::new(Tail::default()),
             placeless: watch::Sender::new(placeless),
             viewers: AtomicUsize::new(0),
+            gate_version: AtomicU64::new(0),
             skips: AtomicU64::new(0),
             dropped_packets: AtomicU64::new(0),
             delay: DelayMeter::default(),
@@ -172,6 +178,7 @@ impl Stream {
             audio = ring.withdraw_audio().map(packet);
         }
         own.set(gate, video, audio);
+        self.gate_version.fetch_add(1, Release);
     }
 
     /// Adds a packet of the publisher with this claim. What its gate does not let pass is looked at and goes no farther,

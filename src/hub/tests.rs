@@ -7,6 +7,7 @@ use crate::media::{Packet, PacketKind};
 use super::fixtures::*;
 use super::*;
 
+mod batch;
 mod decodable;
 mod gate;
 

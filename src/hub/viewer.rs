@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::domain::{StreamId, Timestamp};
 
+use super::batch::Batch;
 use super::cursor::{Cursor, Outgoing};
 use super::meter::StreamRates;
 use super::session::{CloseReason, Session};
@@ -37,16 +38,26 @@ pub struct Viewer {
 /// Tells when a stream has grown or ended, for whoever serves several of its viewers.
 #[derive(Debug)]
 pub struct Tide {
-    /// Keeps the sender of the tail.
-    _stream: Arc<Stream>,
+    stream: Arc<Stream>,
     tail: watch::Receiver<Tail>,
 }
 
 impl Tide {
     /// Resolves when packets came, or the stream ended, since this resolved before. Cancel-safe.
     pub async fn rises(&mut self) {
-        // The sender lives in the stream.
+        // The sender lives in the stream, which this keeps.
         let _ = self.tail.changed().await;
+    }
+
+    /// What came between two marks, to be handed to all viewers that stand at the first. None where there is nothing,
+    /// or more than `packets_max` packets or `bytes_max` bytes of payload, or something that each viewer has to look at for itself.
+    pub fn gather(&self, since: Mark, until: Mark, packets_max: usize, bytes_max: usize) -> Option<Batch> {
+        Batch::gather(&self.stream, since, until, packets_max, bytes_max)
+    }
+
+    /// Notes that `viewers` of them were handed `batch` now.
+    pub fn count(&self, batch: &Batch, viewers: u64, now: Timestamp) {
+        self.stream.delay.count(batch.waited_ms(now), viewers, now.0);
     }
 
     /// How far the stream has come by now; [`Tide::rises`] resolves for what comes after this.
@@ -57,9 +68,9 @@ impl Tide {
 }
 
 /// How far a stream had come.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Mark {
-    next_number: u64,
+    pub(super) next_number: u64,
     has_ended: bool,
 }
 
@@ -86,7 +97,7 @@ impl Viewer {
 
     /// Tells of all that comes from now on.
     pub fn tide(&self) -> Tide {
-        Tide { _stream: Arc::clone(&self.stream), tail: self.stream.tail.subscribe() }
+        Tide { stream: Arc::clone(&self.stream), tail: self.stream.tail.subscribe() }
     }
 
     /// Whether the stream has a publisher, or is held for one: there is something to wait for, even where all of it is
@@ -111,6 +122,17 @@ impl Viewer {
         let cursor = &self.cursor;
         // The sender lives in the stream, which this viewer keeps.
         let _ = self.tail.wait_for(|tail| tail.has_ended || cursor.is_behind(tail.next_number)).await;
+    }
+
+    /// Whether `batch` is what this viewer is to see next, as it is.
+    pub fn is_served_by(&self, batch: &Batch) -> bool {
+        self.cursor.is_current_at(batch.from, batch.has_video) && batch.is_let_through(&self.stream)
+    }
+
+    /// Takes all of a batch that it is served by.
+    pub fn pass(&mut self, batch: &Batch) {
+        self.cursor.pass(batch.until, batch.span_ms);
+        self.session.counters().add(batch.frames().len(), batch.payload_bytes());
     }
 
     /// Adds to `out` what comes next: at most `packets_max` packets with `bytes_max` bytes of payload, but at least
@@ -140,7 +162,7 @@ impl Viewer {
             return end.map_or(Taken::Idle, Taken::Ended);
         }
         if let Some(oldest_ms) = portion.oldest_ms {
-            self.stream.delay.count(now.0.saturating_sub(oldest_ms), now.0);
+            self.stream.delay.count(now.0.saturating_sub(oldest_ms), 1, now.0);
         }
         self.session.counters().add(portion.packets, portion.bytes);
         Taken::Some

@@ -17,10 +17,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::outbox::Wave;
+use super::play::{BYTES_PER_TURN, PACKETS_PER_TURN};
 use super::port::{Port, Round};
 use crate::clock;
 use crate::domain::media_url::Profile;
-use crate::hub::{StreamSerial, Tide, Viewer};
+use crate::hub::{Mark, StreamSerial, Tide, Viewer};
 use crate::telemetry::Counter;
 
 /// Viewers that one task serves. A write takes some microseconds, so that a round stays within a millisecond; more
@@ -137,7 +139,8 @@ impl Drop for Place {
 /// Serves a crowd until it is over.
 async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: Counter) {
     let mut over = pin!(crowd.over.cancelled());
-    let mut scratch = Vec::new();
+    let (mut scratch, mut space) = (Vec::new(), Vec::new());
+    let mut before = Mark::default();
     loop {
         tokio::select! {
             biased;
@@ -145,20 +148,28 @@ async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: 
             () = tide.rises() => {}
         }
         if !window.is_zero() {
-            tokio::select! {
-                biased;
-                () = over.as_mut() => return,
-                () = sleep(window) => {}
-            }
+            // Short enough for a crowd whose last viewer leaves meanwhile.
+            sleep(window).await;
         }
         let round = Round { until: tide.settle(), now: Instant::now(), now_ms: clock::steady() };
+        let batch = tide.gather(before, round.until, PACKETS_PER_TURN, BYTES_PER_TURN);
+        let wave = batch.as_ref().and_then(|batch| Wave::new(batch, &mut space));
+        before = round.until;
         let ports = Arc::clone(&crowd.ports.lock());
-        let mut written = 0;
-        for turn in ports.chunks(VIEWERS_PER_TURN) {
+        let (mut written, mut rolled) = (0, 0);
+        let mut turns = ports.chunks(VIEWERS_PER_TURN).peekable();
+        while let Some(turn) = turns.next() {
             for port in turn {
-                written += port.pump(&mut scratch, round);
+                let took = wave.as_ref().and_then(|wave| port.roll(wave, round.now));
+                rolled += u64::from(took.is_some());
+                written += took.unwrap_or_else(|| port.pump(&mut scratch, round));
             }
-            tokio::task::yield_now().await;
+            if turns.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        if let Some(wave) = wave.filter(|_| rolled > 0) {
+            tide.count(wave.batch(), rolled, round.now_ms);
         }
         sent_bytes.inc_by(written as u64);
     }

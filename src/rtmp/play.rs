@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::outbox::Outbox;
 use crate::domain::media_url::Profile;
 use crate::domain::{Refusal, Timestamp};
-use crate::hub::{CloseReason, Hub, Mark, Outgoing, Session, Taken, Viewer};
+use crate::hub::{Batch, CloseReason, Hub, Mark, Outgoing, Session, Taken, Viewer};
 use crate::media::packet::PacketKind;
 
 /// Messages taken from the ring at once: what one vectored write can carry.
-const PACKETS_PER_TURN: usize = 32;
+pub(super) const PACKETS_PER_TURN: usize = 32;
 /// Bytes taken from the ring at once. What the socket does not take waits in the outbox, where nothing can be skipped
 /// any more, so it is kept below a tenth of a second of a fat stream.
-const BYTES_PER_TURN: usize = 256 * 1024;
+pub(super) const BYTES_PER_TURN: usize = 256 * 1024;
 /// Between two looks at a stream that is published and sends nothing to its viewers, however short the first wait was set.
 const WAIT_AGAIN_MIN: Duration = Duration::from_secs(1);
 
@@ -114,6 +114,22 @@ impl Playing {
             }
         }
         Refill::Current
+    }
+
+    /// Whether `batch` is what the player is to see next, as it is.
+    pub(super) fn is_served_by(&self, batch: &Batch) -> bool {
+        let wants_all = self.wanted.audio && self.wanted.video;
+        wants_all
+            && !self.is_closed()
+            && self.viewer.as_ref().is_some_and(|viewer| viewer.is_served_by(batch))
+    }
+
+    /// Takes all of a batch that it is served by.
+    pub(super) fn pass(&mut self, batch: &Batch) {
+        self.first_media_until = None;
+        if let Some(viewer) = &mut self.viewer {
+            viewer.pass(batch);
+        }
     }
 
     /// A paused player goes on at the newest keyframe, not where it stopped.

@@ -11,8 +11,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Wave};
 use super::play::{Playing, Refill};
+use super::transport::send_unasked;
 use crate::domain::Timestamp;
 use crate::hub::{Mark, Outgoing};
 
@@ -63,6 +64,26 @@ impl Port {
     /// Resolves when the crowd has left something to the connection's task.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Hands the socket the wave that rolls over the whole crowd, if its viewer is to see just that, and tells how many
+    /// bytes it took. None where the viewer has to be pumped.
+    pub(super) fn roll(&self, wave: &Wave<'_>, now: Instant) -> Option<usize> {
+        let socket = self.direct.as_ref()?;
+        let mut outlet = self.outlet();
+        if !outlet.is_open || !outlet.has_sent_all() {
+            return None;
+        }
+        let playing = outlet.playing.as_mut().filter(|playing| playing.is_served_by(wave.batch()))?;
+        // What the socket refuses as a whole is for the pump to try again and to wait for.
+        let written = send_unasked(socket, wave.bytes()).ok().filter(|written| *written > 0)?;
+        playing.pass(wave.batch());
+        if written < wave.bytes().len() {
+            outlet.outbox.push_rest(wave, written);
+            outlet.note_progress(true, now);
+            self.wake.notify_one();
+        }
+        Some(written)
     }
 
     /// Hands the socket what its viewer should see now, as far as it takes it at once, and tells how many bytes that

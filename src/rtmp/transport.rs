@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -87,6 +88,13 @@ impl Transport for PlainSocket {
     }
 }
 
+/// Hands `bytes` to `socket` without asking the runtime whether it is ready, and tells how many it took. For bytes that
+/// many sockets are handed one after another, nearly all of which are: the runtime's own note of it is one more
+/// place in memory for each.
+pub(super) fn send_unasked(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
 /// Makes `attempt` as often as the socket seems ready for it.
 fn attempt<T>(
     mut ready: impl FnMut() -> Poll<io::Result<()>>,
@@ -108,9 +116,7 @@ impl AsyncRead for PlainSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &self.0;
-        let read =
-            ready!(attempt(|| socket.poll_read_ready(cx), || socket.try_read(buffer.initialize_unfilled())))?;
-        buffer.advance(read);
+        ready!(attempt(|| socket.poll_read_ready(cx), || socket.try_read_buf(buffer)))?;
         Poll::Ready(Ok(()))
     }
 }

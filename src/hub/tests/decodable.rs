@@ -2,6 +2,7 @@
 //! keeps its bounds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -26,7 +27,16 @@ enum Step {
     Takeover,
     Leave,
     Join(Profile),
-    Take { viewer: usize, packets_max: usize, bytes_max: usize },
+    Take {
+        viewer: usize,
+        packets_max: usize,
+        bytes_max: usize,
+    },
+    /// All that came since the last round, to whoever it fits; the others take what there is.
+    Round {
+        packets_max: usize,
+        bytes_max: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -43,6 +53,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => prop_oneof![Just(Profile::Rtc), Just(Profile::Live)].prop_map(Step::Join),
         14 => (0..8_usize, 1..12_usize, 1..2000_usize)
             .prop_map(|(viewer, packets_max, bytes_max)| Step::Take { viewer, packets_max, bytes_max }),
+        14 => (1..12_usize, 1..2000_usize)
+            .prop_map(|(packets_max, bytes_max)| Step::Round { packets_max, bytes_max }),
     ];
     prop::collection::vec(step, 1..400)
 }
@@ -146,6 +158,20 @@ impl Player {
         taken
     }
 
+    fn serve(&mut self, history: &History, batch: &Batch) -> bool {
+        let is_served = self.watcher.viewer.is_served_by(batch);
+        if is_served {
+            self.watcher.viewer.pass(batch);
+            for frame in batch.frames() {
+                let outgoing =
+                    Outgoing { frame: Arc::clone(frame), timestamp_ms: frame.packet().timestamp_ms };
+                self.show(history, &outgoing);
+            }
+            assert!(!self.watcher.is_ready(), "it has all there is");
+        }
+        is_served
+    }
+
     fn show(&mut self, history: &History, outgoing: &Outgoing) {
         let packet = outgoing.frame.packet();
         let sent = &history.sent[&(packet.payload.as_ptr() as usize)];
@@ -187,6 +213,9 @@ struct Run {
     players: Vec<Player>,
     now_ms: u64,
     largest_packet: usize,
+    tide: Option<Tide>,
+    mark: Mark,
+    served: usize,
 }
 
 impl Run {
@@ -198,6 +227,9 @@ impl Run {
             players: Vec::new(),
             now_ms: 0,
             largest_packet: 0,
+            tide: None,
+            mark: Mark::default(),
+            served: 0,
         }
     }
 
@@ -228,12 +260,35 @@ impl Run {
                 self.source = Some(newer);
             }
             Step::Leave => self.source = None,
-            Step::Join(profile) => self.players.push(Player::new(self.stage.viewer(profile))),
+            Step::Join(profile) => {
+                let watcher = self.stage.viewer(profile);
+                self.tide.get_or_insert_with(|| watcher.viewer.tide());
+                self.players.push(Player::new(watcher));
+            }
+            Step::Round { packets_max, bytes_max } => self.round(packets_max, bytes_max),
             Step::Take { viewer, packets_max, bytes_max } => {
                 if let Some(player) = self.players.get_mut(viewer) {
                     player.take(&self.history, packets_max, bytes_max);
                 }
             }
+        }
+    }
+
+    fn round(&mut self, packets_max: usize, bytes_max: usize) {
+        let Some(tide) = &mut self.tide else { return };
+        let until = tide.settle();
+        let batch = tide.gather(self.mark, until, packets_max, bytes_max);
+        self.mark = until;
+        if let Some(batch) = &batch {
+            assert!(batch.frames().len() <= packets_max);
+            assert!(
+                batch.frames().iter().map(|frame| frame.packet().payload.len()).sum::<usize>() <= bytes_max
+            );
+        }
+        for player in &mut self.players {
+            let is_served = batch.as_ref().is_some_and(|batch| player.serve(&self.history, batch));
+            self.served += usize::from(is_served);
+            while player.take(&self.history, packets_max, bytes_max) == Taken::Some {}
         }
     }
 
