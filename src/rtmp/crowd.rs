@@ -251,11 +251,11 @@ mod tests {
     #[tokio::test]
     async fn a_full_socket_is_left_to_its_own_task_and_the_crowd_goes_on() {
         let house = House::new(Duration::from_millis(1));
-        let (full, mut reader) = (house.seat().await, house.seat().await);
+        let (mut full, mut reader) = (house.seat().await, house.seat().await);
         let mut source = house.stage.publisher(0);
-        let mut buffer = vec![0; FRAME_BYTES];
-        let mut sent = 0;
-        let mut woken = Box::pin(full.port.woken());
+        let (mut sent, mut read) = (0, Vec::new());
+        let port = Arc::clone(&full.port);
+        let mut woken = Box::pin(port.woken());
         let mut is_woken = false;
         // Nobody reads the other: what its kernel takes in all has an end.
         while !is_woken {
@@ -263,7 +263,7 @@ mod tests {
             let stamp = u32::try_from(now.0).unwrap();
             source.publisher.write(PacketKind::Video, stamp, keyframe(FRAME_BYTES), now).unwrap();
             sent += 1;
-            reader.peer.read_exact(&mut buffer).await.unwrap();
+            read_until(&mut reader.peer, &mut read, usize::try_from(sent).unwrap() * FRAME_BYTES).await;
             is_woken = tokio::select! {
                 biased;
                 () = woken.as_mut() => true,
@@ -271,7 +271,36 @@ mod tests {
             };
         }
         assert!(!full.port.outlet().outbox.is_empty(), "what its socket did not take waits for its task");
-        let outlet = reader.port.outlet();
-        assert!(outlet.outbox.is_empty() && outlet.stalled_since().is_none());
+        {
+            let outlet = reader.port.outlet();
+            assert!(outlet.outbox.is_empty() && outlet.stalled_since().is_none());
+        }
+        assert_eq!(finish(&mut full).await, read, "what was cut off in the middle goes on there");
+    }
+
+    /// Adds to `read` until it has so many bytes and no more come at once.
+    async fn read_until(peer: &mut TcpStream, read: &mut Vec<u8>, bytes: usize) {
+        while read.len() < bytes {
+            peer.read_buf(read).await.unwrap();
+        }
+    }
+
+    /// All that its viewer was sent, once what waits has left by the hand of its own task.
+    async fn finish(seat: &mut Seat) -> Vec<u8> {
+        let socket = seat.port.direct.clone().unwrap();
+        let mut read = Vec::new();
+        while !seat.port.outlet().outbox.is_empty() {
+            tokio::select! {
+                writable = socket.writable() => {
+                    writable.unwrap();
+                    // It may turn out to be full after all.
+                    let _ = seat.port.outlet().outbox.try_write(&socket);
+                }
+                bytes = seat.peer.read_buf(&mut read) => assert!(bytes.unwrap() > 0),
+            }
+        }
+        listen::finish(&socket).unwrap();
+        seat.peer.read_to_end(&mut read).await.unwrap();
+        read
     }
 }

@@ -20,7 +20,7 @@ use crate::hub::{Mark, Outgoing};
 /// See the module.
 pub(super) struct Port {
     /// The socket, where bytes can be handed to it as they are.
-    direct: Option<Arc<TcpStream>>,
+    pub(super) direct: Option<Arc<TcpStream>>,
     /// Wakes the connection's task: something waits that only it can see to.
     wake: Notify,
     outlet: Mutex<Outlet>,
