@@ -28,7 +28,7 @@ use crate::control::urls::Endpoints;
 use crate::control::{self, Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
-use crate::domain::{AppId, ConferenceId, MemberId, Seq, Timestamp};
+use crate::domain::{AppId, ConferenceId, MemberId, Refusal, Seq, Timestamp};
 use crate::entrance::Entrance;
 use crate::entropy::{self, EntropyError};
 use crate::events::webhooks::WebhookSettings;
@@ -40,13 +40,15 @@ use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
+use crate::relays::{RelayDeps, RelaySettings, RelayTable, Relays, RetryTimes};
 use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
 use crate::rtmp::crowd::{Crowds, MergeWindows};
+use crate::rtmp::relay::LinkTimes;
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Readings};
-use crate::tls::TlsError;
+use crate::tls::{TlsClient, TlsError};
 use doors::{Entrances, Listeners, TlsParts};
 
 /// How long a connection that is over may take to read its last answer: a round trip on a poor network.
@@ -81,6 +83,9 @@ pub enum StartError {
     /// Certificate and key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The relays cannot be read.
+    #[error("cannot read the relays: {0}")]
+    Relays(Refusal),
 }
 
 /// The running gateway.
@@ -92,6 +97,7 @@ pub struct App {
     feed: Arc<Feed>,
     flv: Arc<FlvDoor>,
     webhooks: Arc<Webhooks>,
+    relays: Arc<Relays>,
     presence_stop: CancellationToken,
     presence: TaskTracker,
     ops_stop: CancellationToken,
@@ -141,9 +147,11 @@ impl App {
         let draining = CancellationToken::new();
         let feed = Arc::new(Feed::new(store.clone(), config.event_sockets_max, draining.clone()));
         contacts.count_as_present(feed.clone());
+        let relay_table = Arc::<RelayTable>::default();
+        contacts.count_as_present(relay_table.clone());
         let conferences = Conferences::open(
             store.clone(),
-            vec![revoker, gatekeeper.clone(), contacts.clone(), feed.clone()],
+            vec![revoker, gatekeeper.clone(), contacts.clone(), feed.clone(), relay_table.clone()],
         )
         .await?;
         // Before anybody is let in.
@@ -152,6 +160,7 @@ impl App {
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
         let outbound = outbound(&config);
+        let policy = outbound.policy().clone();
         let webhooks = Webhooks::open(
             store.clone(),
             Arc::clone(&conferences),
@@ -163,6 +172,19 @@ impl App {
         let _ = known_webhooks.set(Arc::downgrade(&webhooks));
         tracing::info!(conferences = conferences.count(), "state is back");
 
+        let relays = RelayDeps {
+            store: store.clone(),
+            sealing: keys.sealing.clone(),
+            conferences: Arc::clone(&conferences),
+            hub: hub.clone(),
+            sessions: sessions.clone(),
+            policy,
+            tls: TlsClient::new(config.relay_ca_file.as_deref())?,
+            settings: relay_settings(&config),
+            metrics: metrics.clone(),
+            draining: draining.clone(),
+        };
+        let relays = Relays::open(relay_table, relays).await.map_err(StartError::Relays)?;
         let presence_stop = CancellationToken::new();
         let presence = TaskTracker::new();
         let grace = Duration::from_millis(config.publisher_grace_ms);
@@ -245,6 +267,7 @@ impl App {
             feed: feed.clone(),
             flv: Arc::clone(&flv),
             webhooks: Arc::clone(&webhooks),
+            relays: Arc::clone(&relays),
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
@@ -285,6 +308,7 @@ impl App {
             feed,
             flv,
             webhooks,
+            relays,
             presence_stop,
             presence,
             ops_stop,
@@ -307,6 +331,7 @@ impl App {
         self.draining.cancel();
         self.doors.close();
         self.doors.wait().await;
+        self.relays.ended().await;
         self.feed.ended().await;
         self.flv.ended().await;
 
@@ -467,6 +492,22 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
         retry_max: Duration::from_millis(config.webhook_retry_max_ms),
         give_up_ms: config.webhook_give_up_seconds * 1000,
         conferences_at_once: config.webhook_conferences_at_once as usize,
+    }
+}
+
+fn relay_settings(config: &Config) -> RelaySettings {
+    RelaySettings {
+        per_conference_max: config.relays_per_conference_max as usize,
+        relays_max: config.relays_max as usize,
+        times: LinkTimes {
+            connect: Duration::from_millis(config.relay_connect_timeout_ms),
+            stall: Duration::from_millis(config.viewer_stall_ms),
+            idle: Duration::from_millis(config.relay_idle_ms),
+        },
+        retry: RetryTimes {
+            min: Duration::from_millis(config.relay_retry_min_ms),
+            max: Duration::from_millis(config.relay_retry_max_ms),
+        },
     }
 }
 

@@ -34,6 +34,7 @@ pub mod outbound;
 pub mod places;
 pub mod presence;
 pub mod proxy_header;
+pub mod relays;
 pub mod retention;
 pub mod rtmp;
 pub mod secret;

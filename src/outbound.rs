@@ -122,8 +122,15 @@ impl Policy {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Forbidden::UserInfo);
         }
-        let host = url.host_str().unwrap_or_default();
-        if host.is_empty() || url.port() == Some(0) {
+        if url.port() == Some(0) {
+            return Err(Forbidden::Host);
+        }
+        self.check_host(url.host_str().unwrap_or_default())
+    }
+
+    /// Whether `host`, with or without the brackets of IPv6, may be called as far as can be said without resolving it.
+    pub fn check_host(&self, host: &str) -> Result<(), Forbidden> {
+        if host.is_empty() {
             return Err(Forbidden::Host);
         }
         match literal(host) {

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate::rtmp::proto::amf0::{DEPTH_MAX, Reader, VALUES_MAX, Value, string_prefix, within_depth};
 use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader, PARTIAL_MESSAGES_MAX, message_bytes_max};
+use tidegate::rtmp::proto::client::{self, ClientError, ClientOutput, ClientRequest, ClientSession, Purpose};
 use tidegate::rtmp::proto::message::Message;
 use tidegate::rtmp::proto::server::{
     INPUT_BYTES_MAX, Output, ProtocolError, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, ServerSession, SessionEvent,
@@ -19,6 +20,11 @@ use tidegate::rtmp::proto::server::{
 const SESSIONS: [&[u8]; 2] = [
     include_bytes!("../fuzz/corpus/server_session/publish"),
     include_bytes!("../fuzz/corpus/server_session/play"),
+];
+/// What a server says to a publisher and to a player.
+const ANSWERS: [&[u8]; 2] = [
+    include_bytes!("../fuzz/corpus/client_session/publish"),
+    include_bytes!("../fuzz/corpus/client_session/play"),
 ];
 const BODIES: [&[u8]; 2] =
     [include_bytes!("../fuzz/corpus/amf0/connect"), include_bytes!("../fuzz/corpus/amf0/every_kind")];
@@ -236,6 +242,40 @@ fn server_session_answers_well_and_ends_quietly() {
                 break;
             }
         }
+    });
+}
+
+#[test]
+fn client_session_asks_well_and_ends_quietly() {
+    fuzz(&ANSWERS, |input, random| {
+        let purpose = [Purpose::Publish, Purpose::Play][random.below(2)];
+        let (app, tc_url, name) = ("live".into(), "rtmp://far/live".into(), "key".into());
+        let mut session = ClientSession::new(ClientRequest { app, tc_url, name, purpose });
+        let mut server = ChunkReader::new(0, ChunkLimits::ADMITTED);
+        let mut given = 0;
+        for piece in pieces(input, random) {
+            given += piece.len();
+            let handled = session.handle_input(piece);
+            let (mut events, mut sent) = (0, 0);
+            while let Some(output) = session.poll_output() {
+                match output {
+                    ClientOutput::Send(bytes) => {
+                        sent += bytes.len();
+                        let mut rest = &bytes[..];
+                        while server.next_message(&mut rest).expect("a request is well formed").is_some() {}
+                        assert_eq!(server.partial_bytes(), 0, "a request is whole");
+                    }
+                    ClientOutput::Event(_) => events += 1,
+                }
+            }
+            assert!(events <= client::QUEUED_EVENTS_MAX + 600 && sent <= client::QUEUED_BYTES_MAX + 4096);
+            assert!(session.partial_bytes() <= given);
+            if handled.is_err() {
+                assert_eq!(session.handle_input(&[]), Err(ClientError::Ended));
+                break;
+            }
+        }
+        session.finish();
     });
 }
 

@@ -209,6 +209,22 @@ settings! {
     /// Conferences that one webhook target is told of at once; each takes a connection.
     webhook_conferences_at_once: u32 = number(8, 1, 256);
 
+    /// Relays of one conference, to far servers and from them. Sixteen: each member of a full conference, and some more.
+    relays_per_conference_max: u32 = number(16, 0, 1000);
+    /// Relays of this gateway. Five hundred of 2 Mbit/s fill a 1 Gbit/s line.
+    relays_max: u32 = number(500, 0, 100_000);
+    /// How long a relay's far server may take until it takes or gives the stream: TCP, TLS, handshake and its answer.
+    relay_connect_timeout_ms: u64 = number(10_000, 100, HOUR_MS);
+    /// The longest wait after a relay's first failure; it doubles with each further one.
+    relay_retry_min_ms: u64 = number(1000, 10, HOUR_MS);
+    /// The longest wait between two connections of a relay. A minute: a far server that is back has its stream soon.
+    relay_retry_max_ms: u64 = number(60_000, 10, HOUR_MS);
+    /// How long a relay's connection may be without media. Then a push lets the far server go until there is some, and a pull
+    /// asks it anew. Thirty seconds: longer than publisher_grace_ms, and as long as far servers wait for a silent publisher.
+    relay_idle_ms: u64 = number(30_000, 100, HOUR_MS);
+    /// Authorities in PEM form that may have signed the certificates of far RTMPS servers, beside those of the system. Empty: none.
+    relay_ca_file: Option<PathBuf> = text("");
+
     /// Members of role TALKER and above in a new conference that names no limit of its own.
     max_talker_count: u32 = number(9, 1, Limits::CEILING.max_talker_count as u64);
     /// Streams that may carry video in such a conference.

@@ -244,6 +244,7 @@ const TAGS: &[(&str, &str)] = &[
     ("Tickets", "A ticket lets its holder into one conference, with a highest role, until it expires."),
     ("Members", "Join, tell about oneself, stay alive, leave."),
     ("Streams", "Declare a stream and get the URL to publish it to; ask for URLs to play one."),
+    ("Relays", "Push a stream to a far RTMP server, such as a CDN, or pull one from there."),
     ("Events", "What happens in a conference: live by a WebSocket, past as pages."),
     ("Moderation", "Run a conference: remove members, change roles."),
     ("Sessions", "Media connections as they are now."),

@@ -39,6 +39,7 @@ mod place;
 mod problem;
 mod profile;
 mod rate;
+mod relays;
 mod rooms;
 pub mod server;
 mod sessions;
@@ -73,6 +74,7 @@ use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
 use crate::places::Places;
+use crate::relays::Relays;
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
 pub use cors::CorsOrigins;
@@ -131,6 +133,8 @@ pub struct ControlDeps {
     pub flv: Arc<FlvDoor>,
     /// Tells the apps' servers of events.
     pub webhooks: Arc<Webhooks>,
+    /// Streams to and from far servers.
+    pub relays: Arc<Relays>,
     /// Signs and verifies tickets, member tokens and media tokens.
     pub keys: TokenKeys,
     /// Numbers.
@@ -242,6 +246,8 @@ mod path {
     pub(super) const STREAMS: &str = "/v1/conferences/{confrId}/streams";
     pub(super) const STREAM: &str = "/v1/conferences/{confrId}/streams/{streamId}";
     pub(super) const SUBSCRIPTIONS: &str = "/v1/conferences/{confrId}/streams/{streamId}/subscriptions";
+    pub(super) const RELAYS: &str = "/v1/conferences/{confrId}/relays";
+    pub(super) const RELAY: &str = "/v1/conferences/{confrId}/relays/{relayId}";
     pub(super) const ROOM_MEMBERS: &str = "/v1/rooms/{roomName}/members";
     pub(super) const STATS: &str = "/v1/conferences/{confrId}/streams/{streamId}/stats";
     pub(super) const VOIP_SIGNATURES: &str = "/v1/voip/signatures";
@@ -274,6 +280,8 @@ mod path {
         STREAMS,
         STREAM,
         SUBSCRIPTIONS,
+        RELAYS,
+        RELAY,
         ROOM_MEMBERS,
         STATS,
         VOIP_SIGNATURES,
@@ -305,6 +313,7 @@ fn api() -> OpenApiRouter<Control> {
         .merge(streams::routes())
         .merge(subscriptions::routes())
         .merge(stats::routes())
+        .merge(relays::routes())
         .merge(messages::routes())
         .merge(moderation::routes())
         .merge(sessions::routes())

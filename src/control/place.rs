@@ -11,7 +11,7 @@ use super::sessions::no_such_session;
 use super::webhooks::is_dead_letter_id;
 use crate::domain::conference::Stream;
 use crate::domain::id::InvalidId;
-use crate::domain::{Conference, ConferenceId, Reason, Refusal, RoomName, StreamId, UserName};
+use crate::domain::{Conference, ConferenceId, Reason, Refusal, RelayId, RoomName, StreamId, UserName};
 use crate::events::schema;
 use crate::hub::SessionId;
 
@@ -23,6 +23,13 @@ pub(super) struct AtStream {
     pub(super) conference: ConferenceId,
     /// `None` where the text can be no stream's id: not found, once the conference is.
     stream: Option<StreamId>,
+}
+
+/// `{confrId}` and `{relayId}` of the path.
+pub(super) struct AtRelay {
+    pub(super) conference: ConferenceId,
+    /// `None` where the text can be no relay's id: not found, once the conference is.
+    pub(super) relay: Option<RelayId>,
 }
 
 /// `{roomName}` of the path, or why it can be no room's.
@@ -99,6 +106,16 @@ impl<S: Send + Sync> FromRequestParts<S> for AtStream {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for AtRelay {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let InConference(conference) = InConference::from_request_parts(parts, state).await?;
+        let relay = parameter(parts, state, "relayId").await.and_then(|text| RelayId::parse(&text).ok());
+        Ok(Self { conference, relay })
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for AtSession {
     type Rejection = Problem;
 
@@ -127,6 +144,14 @@ impl IntoParams for AtStream {
     fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let mut parameters = InConference::into_params(place);
         parameters.push(documented::<schema::StreamName>("streamId", "The stream."));
+        parameters
+    }
+}
+
+impl IntoParams for AtRelay {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = InConference::into_params(place);
+        parameters.push(documented::<String>("relayId", "The relay, as the list of relays names it."));
         parameters
     }
 }

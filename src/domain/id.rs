@@ -125,6 +125,10 @@ text_id!(
     RoomName, "a room name", "is 1 to 128 characters without control characters or '/'", is_name
 );
 text_id!(
+    /// A relay of a stream to or from a far server.
+    RelayId, "a relay id", "begins with RL_", |text| prefixed(text, "RL_")
+);
+text_id!(
     /// `<rtcId>__Of_<memberId>`: the name of a stream in the API and in media URLs.
     StreamId, "a stream id", "is <rtcId>__Of_<member id>", |text| StreamId::split(text).is_some()
 );
@@ -154,6 +158,13 @@ impl TicketId {
     /// Makes an id from random bits.
     pub fn from_random(bits: [u8; 10]) -> Self {
         Self(format!("TK_{}", spell(bits)).into())
+    }
+}
+
+impl RelayId {
+    /// Makes an id from random bits.
+    pub fn from_random(bits: [u8; 10]) -> Self {
+        Self(format!("RL_{}", spell(bits)).into())
     }
 }
 

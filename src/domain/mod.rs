@@ -19,7 +19,9 @@ pub mod voip;
 
 pub use conference::{Command, Conference, Created};
 pub use event::{Event, Record, Recorded};
-pub use id::{AppId, ConferenceId, MemberId, RoomName, RtcId, Seq, StreamId, TicketId, Timestamp, UserName};
+pub use id::{
+    AppId, ConferenceId, MemberId, RelayId, RoomName, RtcId, Seq, StreamId, TicketId, Timestamp, UserName,
+};
 pub use limits::Limits;
 pub use mark::Mark;
 pub use media_url::{Direction, MediaRight};

@@ -35,6 +35,8 @@ pub enum Protocol {
     Flv,
     /// FLV over WebSocket.
     WsFlv,
+    /// A relay to or from a far server.
+    Relay,
 }
 
 impl Protocol {
@@ -44,6 +46,7 @@ impl Protocol {
             Self::Rtmp => "rtmp",
             Self::Flv => "flv",
             Self::WsFlv => "wsFlv",
+            Self::Relay => "relay",
         }
     }
 }

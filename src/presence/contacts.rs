@@ -5,7 +5,7 @@
 //! time of a newcomer again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use crate::conferences::{Conferences, Watcher};
 use crate::domain::conference::Subject;
 use crate::domain::event::ExitReason;
 use crate::domain::{Command, Conference, ConferenceId, Event, MemberId, Reason, Recorded, Seq};
-use crate::hub::SessionTable;
+use crate::hub::{Protocol, SessionTable};
 
 /// How often it is looked who is there.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ struct Table {
 pub struct Contacts {
     times: ContactTimes,
     table: Mutex<Table>,
-    present: OnceLock<Arc<dyn Present>>,
+    present: Mutex<Vec<Arc<dyn Present>>>,
 }
 
 /// Knows members that are there by what they hold open, such as event sockets.
@@ -73,12 +73,12 @@ pub trait Present: Send + Sync {
 impl Contacts {
     /// Nobody yet. To be registered as a watcher before conferences are opened.
     pub fn new(times: ContactTimes) -> Self {
-        Self { times, table: Mutex::default(), present: OnceLock::new() }
+        Self { times, table: Mutex::default(), present: Mutex::default() }
     }
 
-    /// Whoever `present` names counts as there. The first call holds.
+    /// Whoever `present` names counts as there, from now on.
     pub fn count_as_present(&self, present: Arc<dyn Present>) {
-        let _ = self.present.set(present);
+        self.present.lock().push(present);
     }
 
     /// Gives everybody who is in a conference after a restart the time of a newcomer.
@@ -134,7 +134,8 @@ impl Contacts {
                 self.forgive(away);
             }
             self.note_sessions(&sessions);
-            if let Some(present) = self.present.get() {
+            let presents = self.present.lock().clone();
+            for present in presents {
                 present
                     .each_present(&mut |conference, member, epoch| self.heard_of(conference, member, epoch));
             }
@@ -159,7 +160,8 @@ impl Contacts {
             let page = sessions.page(None, after, SESSIONS_PER_PAGE);
             let Some(last) = page.last() else { return };
             after = Some(last.id());
-            for session in page {
+            // A relay is no sign of anybody: the table of relays tells whom it keeps.
+            for session in page.into_iter().filter(|session| session.start().protocol != Protocol::Relay) {
                 let right = session.right();
                 self.heard_of(&right.conference, &right.member, right.epoch);
             }
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
     use crate::domain::conference::{Admission, ConferenceKind, Join};
     use crate::domain::{AppId, Created, Direction, MediaRight, RtcId, StreamId, Timestamp, UserName};
-    use crate::hub::{Protocol, SessionStart};
+    use crate::hub::SessionStart;
     use crate::store::{AppendFault, MemoryStore};
 
     const TIMES: ContactTimes = ContactTimes {

@@ -1,4 +1,4 @@
-//! The server's side of the RTMP handshake: bytes in, bytes out.
+//! Both sides of the RTMP handshake: bytes in, bytes out.
 //!
 //! This is the only place that names `rml_rtmp`, whose handshake speaks both the simple form of RTMP 1.0 and the
 //! digest form that Flash 9 introduced. It draws its own random bytes. The wrapper sees to it that it never gets
@@ -14,6 +14,9 @@ const PACKET_BYTES: usize = 1536;
 
 /// What a client sends in all: C0, C1 and C2.
 pub const CLIENT_HANDSHAKE_BYTES: usize = VERSION_BYTES + 2 * PACKET_BYTES;
+
+/// What a server sends in all: S0, S1 and S2.
+const SERVER_HANDSHAKE_BYTES: usize = CLIENT_HANDSHAKE_BYTES;
 
 /// The only version of RTMP without encryption.
 const VERSION: u8 = 3;
@@ -115,6 +118,61 @@ impl ServerHandshake {
     }
 }
 
+/// The client's side of one handshake. It begins with [`ClientHandshake::hello`].
+pub struct ClientHandshake {
+    handshake: Handshake,
+    received: usize,
+    failed: bool,
+}
+
+impl std::fmt::Debug for ClientHandshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientHandshake").field("received", &self.received).finish_non_exhaustive()
+    }
+}
+
+impl ClientHandshake {
+    /// A handshake, and C0 and C1 to be written first. C1 is of the digest form, which servers of the simple form echo.
+    pub fn hello() -> Result<(Self, Vec<u8>), HandshakeError> {
+        let mut handshake = Handshake::new(PeerType::Client);
+        let hello = handshake
+            .generate_outbound_p0_and_p1()
+            .map_err(|error| HandshakeError::Failed { position: 0, reason: error.to_string() })?;
+        Ok((Self { handshake, received: 0, failed: false }, hello))
+    }
+
+    /// Takes the next bytes of the connection, in any split, and at most what the handshake still lacks of them.
+    pub fn handle_input<'a>(&mut self, input: &'a [u8]) -> Result<HandshakeProgress<'a>, HandshakeError> {
+        if self.failed || self.received >= SERVER_HANDSHAKE_BYTES {
+            return Err(HandshakeError::Over);
+        }
+        match input.first() {
+            None => return Ok(HandshakeProgress::InProgress { output: Vec::new() }),
+            Some(&version) if self.received == 0 && version != VERSION => {
+                self.failed = true;
+                return Err(HandshakeError::Version { version });
+            }
+            Some(_) => {}
+        }
+        let missing = SERVER_HANDSHAKE_BYTES - self.received;
+        let (own, remainder) = input.split_at_checked(missing).unwrap_or((input, &[]));
+        match self.handshake.process_bytes(own) {
+            Ok(HandshakeProcessResult::InProgress { response_bytes }) => {
+                self.received += own.len();
+                Ok(HandshakeProgress::InProgress { output: response_bytes })
+            }
+            Ok(HandshakeProcessResult::Completed { response_bytes, .. }) => {
+                self.received = SERVER_HANDSHAKE_BYTES;
+                Ok(HandshakeProgress::Done { output: response_bytes, remainder })
+            }
+            Err(error) => {
+                self.failed = true;
+                Err(HandshakeError::Failed { position: self.received, reason: error.to_string() })
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +243,49 @@ mod tests {
             assert_eq!(refused, Err(HandshakeError::Version { version: first }));
             assert_eq!(server.handle_input(&[3]), Err(HandshakeError::Over));
         }
+    }
+
+    #[test]
+    fn our_client_and_our_server_agree_in_any_split() {
+        for piece in [1, 2, 1535, 1537, 3073, 5000] {
+            let (mut client, hello) = ClientHandshake::hello().unwrap();
+            assert_eq!(hello.len(), 1 + PACKET_BYTES);
+            let mut server = ServerHandshake::new();
+            let HandshakeProgress::InProgress { output } = server.handle_input(&hello).unwrap() else {
+                panic!("C2 is still missing")
+            };
+            let input = [&output[..], b"first chunk"].concat();
+            let (mut c2, mut rest, mut done) = (Vec::new(), Vec::new(), false);
+            for piece in input.chunks(piece) {
+                if done {
+                    rest.extend_from_slice(piece);
+                    continue;
+                }
+                match client.handle_input(piece).unwrap() {
+                    HandshakeProgress::InProgress { output } => c2.extend(output),
+                    HandshakeProgress::Done { output, remainder } => {
+                        c2.extend(output);
+                        rest.extend_from_slice(remainder);
+                        done = true;
+                    }
+                }
+            }
+            assert!(done, "piece {piece}");
+            assert_eq!(rest, b"first chunk");
+            assert!(matches!(server.handle_input(&c2), Ok(HandshakeProgress::Done { .. })));
+            assert_eq!(client.handle_input(&[3]), Err(HandshakeError::Over));
+        }
+    }
+
+    #[test]
+    fn a_client_takes_the_simple_form_and_no_other_protocol() {
+        let (mut client, hello) = ClientHandshake::hello().unwrap();
+        let s1: Vec<u8> =
+            (0..PACKET_BYTES).map(|n| if n < 8 { 0 } else { u8::try_from(n % 251).unwrap() }).collect();
+        let answer = [&[VERSION][..], &s1, &hello[1..]].concat();
+        assert!(matches!(client.handle_input(&answer), Ok(HandshakeProgress::Done { .. })));
+        let (mut client, _) = ClientHandshake::hello().unwrap();
+        assert_eq!(client.handle_input(b"HTTP/1.1 400"), Err(HandshakeError::Version { version: b'H' }));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `publish`, `play` | what a connection does once it was let in |
 //! | [`crowd`], `port` | the viewers of one stream, served together; what leaves one of them |
 //! | `outbox`, `transport`, `secure`, `wire` | bytes out, the socket, the socket inside TLS, bytes in |
+//! | [`relay`] | the gateway as a client of far servers |
 //! | [`handshake`] | the handshake, which draws random bytes |
 //! | [`proto`] | RTMP itself, pure |
 
@@ -21,6 +22,7 @@ mod play;
 mod port;
 pub mod proto;
 mod publish;
+pub mod relay;
 mod secure;
 mod transport;
 mod wire;

@@ -99,6 +99,7 @@ labels! {
     OfCommand { kind, outcome }
     OfRequest { route, status }
     OfOutcome { outcome }
+    OfRelay { direction, state }
 }
 
 /// Everything that is counted. A clone counts into the same numbers.
@@ -131,6 +132,16 @@ pub struct Metrics {
     webhook_attempts: Family<OfOutcome, Counter>,
     /// Ranges of events that a webhook target was given up on.
     pub webhook_dead_letters: Counter,
+    relays: Family<OfRelay, Gauge>,
+    relay_failures: Family<OfReason, Counter>,
+    /// Connections of relays that a far server took or gave a stream on.
+    pub relays_live: Counter,
+    /// Times that a far server took too little and a relay skipped to the newest keyframe.
+    pub relay_skips: Counter,
+    /// Bytes of media that relays handed to far servers.
+    pub relay_sent_bytes: Counter,
+    /// Bytes of media that far servers sent to relays.
+    pub relay_received_bytes: Counter,
     certificate_not_after: Arc<AtomicI64>,
     certificate_reloads: Family<OfOutcome, Counter>,
     command_duration: Histogram,
@@ -185,6 +196,19 @@ impl Metrics {
             webhook_attempts: names.plain("webhook_attempts", "Webhook messages sent, by outcome"),
             webhook_dead_letters: names
                 .plain("webhook_dead_letters", "Ranges of events that a webhook target was given up on"),
+            relays: names.plain("relays", "Relays that there are, by direction and state"),
+            relay_failures: names
+                .plain("relay_failures", "Connections of relays that failed or broke, by reason"),
+            relays_live: names.plain(
+                "relay_connections",
+                "Connections of relays on which the far server took or gave the stream",
+            ),
+            relay_skips: names.plain(
+                "relay_skips",
+                "Times that a far server fell behind and a relay skipped to a keyframe",
+            ),
+            relay_sent_bytes: names.all_bytes("relay_sent", "Media handed to far servers"),
+            relay_received_bytes: names.all_bytes("relay_received", "Media received from far servers"),
             certificate_not_after,
             certificate_reloads: names
                 .plain("tls_certificate_reloads", "Changes of the TLS files, by outcome: loaded or failed"),
@@ -269,6 +293,17 @@ impl Metrics {
     /// Counts one attempt to tell a webhook target, by outcome: `delivered`, `refused`, `timeout`, ….
     pub fn webhook_attempted(&self, outcome: &'static str) {
         self.webhook_attempts.get_or_create(&OfOutcome { outcome: Word(outcome) }).inc();
+    }
+
+    /// Counts a relay as being in a state until the guard is dropped.
+    pub fn relay_is(&self, direction: &'static str, state: &'static str) -> OpenGuard {
+        let labels = OfRelay { direction: Word(direction), state: Word(state) };
+        OpenGuard::new(self.relays.get_or_create_owned(&labels))
+    }
+
+    /// Counts a connection of a relay that failed or broke, by reason.
+    pub fn relay_failed(&self, reason: &'static str) {
+        self.relay_failures.get_or_create(&OfReason { reason: Word(reason) }).inc();
     }
 
     /// Notes when the TLS certificate ends that is in use now, in seconds since 1970.
@@ -430,6 +465,12 @@ impl Names {
         let family = Family::default();
         self.0.register_with_unit(name, help, unit, family.clone());
         family
+    }
+
+    fn all_bytes(&mut self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.0.register_with_unit(name, help, Unit::Bytes, counter.clone());
+        counter
     }
 
     fn bytes(&mut self, name: &str, help: &str) -> Family<OfProtocol, Counter> {

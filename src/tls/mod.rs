@@ -1,9 +1,11 @@
-//! TLS for RTMPS and HTTPS: one certificate from two files, which is taken anew when they change.
+//! TLS for RTMPS and HTTPS: one certificate from two files, which is taken anew when they change; and the client's side
+//! of TLS, for relays.
 //!
 //! This folder is the only place that names the TLS library. A connection keeps the certificate that it was greeted with; a
 //! new one is for those who come later, so that nobody is dropped for it.
 
 mod certificate;
+mod client;
 mod pair;
 mod renewal;
 
@@ -20,6 +22,7 @@ use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+pub use client::{ClientTlsStream, TlsClient};
 pub use pair::{Pair, TlsError, TlsFiles};
 pub use renewal::{Outcome, Renewal};
 

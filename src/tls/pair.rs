@@ -164,7 +164,7 @@ impl Contents {
     }
 }
 
-fn read_whole(setting: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+pub(super) fn read_whole(setting: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let unreadable = |error| TlsError::Unreadable { setting, path: path.to_owned(), error };
     let file = File::open(path).map_err(unreadable)?;
     // Room from the beginning: a vector that grows leaves copies of a key behind.
@@ -314,7 +314,7 @@ fn damaged(setting: &'static str, path: &Path, error: &pem::Error) -> TlsError {
     TlsError::DamagedPem { setting, path: path.to_owned(), error: error.to_owned() }
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 

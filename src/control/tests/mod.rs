@@ -9,6 +9,7 @@ mod idempotency;
 mod media;
 mod members;
 mod patch;
+mod relays;
 mod rooms;
 mod sessions;
 mod voip;
@@ -28,10 +29,10 @@ use super::urls::{Endpoints, RtmpScheme};
 use super::{Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats, Settings, router};
 use crate::admission::Admission;
 use crate::clock;
-use crate::conferences::Conferences;
 use crate::conferences::apps::Apps;
 use crate::conferences::passwords::Passwords;
 use crate::conferences::voip_sessions::VoipSessions;
+use crate::conferences::{Conferences, Watcher};
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
 use crate::events::webhooks::WebhookSettings;
@@ -40,8 +41,11 @@ use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
 use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
+use crate::relays::{RelayDeps, RelaySettings, RelayTable, Relays, RetryTimes};
+use crate::rtmp::relay::LinkTimes;
 use crate::store::MemoryStore;
 use crate::telemetry::Metrics;
+use crate::tls::TlsClient;
 
 const APP_KEY: &str = "app1.the-secret-of-app1";
 const OTHER_APP_KEY: &str = "app2.the-secret-of-app2";
@@ -116,7 +120,9 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
     let (metrics, beats) = (Metrics::new(), Arc::new(Beats::default()));
     let sessions = SessionTable::new(4);
     let feed = Arc::new(Feed::new(store.clone(), 100, CancellationToken::new()));
-    let conferences = Conferences::open(store.clone(), vec![feed.clone()]).await.unwrap();
+    let relay_table = Arc::<RelayTable>::default();
+    let watchers = vec![feed.clone() as Arc<dyn Watcher>, relay_table.clone()];
+    let conferences = Conferences::open(store.clone(), watchers).await.unwrap();
     let admission = Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
     let hub = Hub::new(HubSettings::default());
     let flv = FlvDoor::new(hub, admission, metrics.clone(), CancellationToken::new(), Duration::ZERO);
@@ -126,7 +132,26 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
     let outbound = Outbound::new(Policy::new(|_| false), minute);
     let webhooks =
         Webhooks::open(store.clone(), Arc::clone(&conferences), outbound, webhook_settings, metrics.clone());
+    let relays = RelayDeps {
+        store: store.clone(),
+        sealing: keys.sealing.clone(),
+        conferences: Arc::clone(&conferences),
+        hub: Hub::new(HubSettings::default()),
+        sessions: sessions.clone(),
+        policy: Policy::new(|_| false),
+        tls: TlsClient::new(None).unwrap(),
+        settings: RelaySettings {
+            per_conference_max: 2,
+            relays_max: 3,
+            times: LinkTimes { connect: minute, stall: minute, idle: minute },
+            retry: RetryTimes { min: minute, max: minute },
+        },
+        metrics: metrics.clone(),
+        draining: CancellationToken::new(),
+    };
+    let relays = Relays::open(relay_table, relays).await.unwrap();
     let control = Control::new(ControlDeps {
+        relays,
         conferences,
         webhooks: webhooks.await.unwrap(),
         sessions: sessions.clone(),

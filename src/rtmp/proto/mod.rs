@@ -1,7 +1,8 @@
 //! RTMP without IO: bytes in, results out.
 //!
 //! The layers, lowest first: [`chunk`] cuts the byte stream into messages and back, [`amf0`] reads and writes the
-//! values inside commands, [`message`] gives messages their types, [`server`] is the session that answers a peer.
+//! values inside commands, [`message`] gives messages their types, [`server`] is the session that answers a peer, [`client`]
+//! the one that asks.
 //! Nothing here reads a clock, draws a random number or touches a socket, and nothing allocates by what a peer
 //! declares: memory follows the bytes that arrived.
 
@@ -9,6 +10,7 @@ use std::fmt;
 
 pub mod amf0;
 pub mod chunk;
+pub mod client;
 pub mod message;
 pub mod server;
 

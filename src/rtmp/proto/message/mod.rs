@@ -129,12 +129,14 @@ impl UserControl {
     }
 }
 
-/// Bodies of the user control events that a server sends.
+/// Bodies of the user control events that we send.
 pub(super) mod user_control {
     /// Event 0: from here on the stream can be used.
     pub(crate) const STREAM_BEGIN: u16 = 0;
     /// Event 1: nothing more will come on the stream.
     pub(crate) const STREAM_EOF: u16 = 1;
+    /// Event 3: how much a player buffers.
+    pub(crate) const SET_BUFFER_LENGTH: u16 = 3;
     /// Event 7: answers a ping.
     pub(crate) const PING_RESPONSE: u16 = 7;
 

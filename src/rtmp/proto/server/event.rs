@@ -109,7 +109,11 @@ pub struct MediaMessage {
 
 impl MediaMessage {
     /// `None` for messages that carry no media, that are empty, or whose data viewers must not get.
-    pub(super) fn from_message(stream: MessageStreamId, timestamp: u32, message: Message) -> Option<Self> {
+    pub(in crate::rtmp::proto) fn from_message(
+        stream: MessageStreamId,
+        timestamp: u32,
+        message: Message,
+    ) -> Option<Self> {
         let (kind, payload) = match message {
             Message::Audio(payload) => (MediaKind::Audio, payload),
             Message::Video(payload) => (MediaKind::Video, payload),
