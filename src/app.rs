@@ -1,6 +1,7 @@
 //! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
 mod doors;
+mod relays;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,16 +41,16 @@ use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::outbound::{Outbound, Policy};
 use crate::places::{PlaceLimits, Places};
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
-use crate::relays::{RelayDeps, RelaySettings, RelayTable, Relays, RetryTimes};
+use crate::relays::{RelayTable, Relays};
 use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
 use crate::rtmp::crowd::{Crowds, MergeWindows};
-use crate::rtmp::relay::LinkTimes;
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::{Metrics, Readings};
-use crate::tls::{TlsClient, TlsError};
+use crate::tls::TlsError;
 use doors::{Entrances, Listeners, TlsParts};
+use relays::RelayParts;
 
 /// How long a connection that is over may take to read its last answer: a round trip on a poor network.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -172,19 +173,17 @@ impl App {
         let _ = known_webhooks.set(Arc::downgrade(&webhooks));
         tracing::info!(conferences = conferences.count(), "state is back");
 
-        let relays = RelayDeps {
+        let relays = RelayParts {
             store: store.clone(),
-            sealing: keys.sealing.clone(),
-            conferences: Arc::clone(&conferences),
-            hub: hub.clone(),
-            sessions: sessions.clone(),
+            keys: &keys,
+            conferences: &conferences,
+            hub: &hub,
+            sessions: &sessions,
             policy,
-            tls: TlsClient::new(config.relay_ca_file.as_deref())?,
-            settings: relay_settings(&config),
-            metrics: metrics.clone(),
-            draining: draining.clone(),
+            metrics: &metrics,
+            draining: &draining,
         };
-        let relays = Relays::open(relay_table, relays).await.map_err(StartError::Relays)?;
+        let relays = relays.open(relay_table, &config).await?;
         let presence_stop = CancellationToken::new();
         let presence = TaskTracker::new();
         let grace = Duration::from_millis(config.publisher_grace_ms);
@@ -492,22 +491,6 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
         retry_max: Duration::from_millis(config.webhook_retry_max_ms),
         give_up_ms: config.webhook_give_up_seconds * 1000,
         conferences_at_once: config.webhook_conferences_at_once as usize,
-    }
-}
-
-fn relay_settings(config: &Config) -> RelaySettings {
-    RelaySettings {
-        per_conference_max: config.relays_per_conference_max as usize,
-        relays_max: config.relays_max as usize,
-        times: LinkTimes {
-            connect: Duration::from_millis(config.relay_connect_timeout_ms),
-            stall: Duration::from_millis(config.viewer_stall_ms),
-            idle: Duration::from_millis(config.relay_idle_ms),
-        },
-        retry: RetryTimes {
-            min: Duration::from_millis(config.relay_retry_min_ms),
-            max: Duration::from_millis(config.relay_retry_max_ms),
-        },
     }
 }
 

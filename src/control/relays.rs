@@ -170,7 +170,7 @@ refusals!(
         Reason::UrlInvalid,
         Reason::StreamNotFound,
         Reason::NotAllowed,
-        Reason::MemberGone,
+        Reason::NotFound,
         Reason::VideosFull,
         Reason::DesktopsFull,
     ],

@@ -77,7 +77,7 @@ async fn what_cannot_be_relayed_is_refused_by_name() {
     let audience = json!({ "direction": "pull", "url": FAR, "user": "clara", "rtcId": "x" });
     refused(audience, 403, "not_allowed", "AUDIENCE").await;
     let stranger = json!({ "direction": "pull", "url": FAR, "user": "nobody", "rtcId": "x" });
-    refused(stranger, 410, "member_gone", "").await;
+    refused(stranger, 404, "not_found", "nobody").await;
     assert_eq!(gateway.get(&relays, APP_KEY).await.ok(200)["relays"], json!([]));
 }
 

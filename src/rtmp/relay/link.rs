@@ -280,14 +280,13 @@ impl Link {
 
     async fn become_ready(&mut self) -> Result<(), FarError> {
         loop {
-            while let Some(event) = self.next_event() {
-                match event {
-                    ClientEvent::Ready { stream } => {
-                        self.stream = stream;
-                        return Ok(());
-                    }
-                    other => return Err(ended(other)),
+            match self.next_event() {
+                Some(ClientEvent::Ready { stream }) => {
+                    self.stream = stream;
+                    return Ok(());
                 }
+                Some(other) => return Err(ended(other)),
+                None => {}
             }
             self.turn().await?;
         }
