@@ -9,12 +9,15 @@ use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::messages::{MessagePayload, RtmpMessage};
 use rml_rtmp::sessions::{
     ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
-    StreamMetadata,
+    ServerSession as RmlServer, ServerSessionConfig, ServerSessionEvent, ServerSessionResult, StreamMetadata,
 };
 use rml_rtmp::time::RtmpTimestamp;
 use tidegate::rtmp::handshake::{HandshakeProgress, ServerHandshake};
 use tidegate::rtmp::proto::chunk::{
     ChunkLimits, ChunkReader, ChunkStreamId, MediaChunks, MessageHead, OUTBOUND_CHUNK_SIZE, write_message,
+};
+use tidegate::rtmp::proto::client::{
+    ClientEvent, ClientOutput, ClientRequest, ClientSession as OurClient, Purpose,
 };
 use tidegate::rtmp::proto::server::{MediaMessage, Output, ServerSession, SessionEvent};
 use tidegate::rtmp::proto::{MediaKind, MessageStreamId};
@@ -371,5 +374,116 @@ fn rml_client_is_told_why_it_is_refused() {
     let text = format!("{additional_arguments:?}");
     for part in ["NetStream.Play.Failed", "error", "member_gone"] {
         assert!(text.contains(part), "{text}");
+    }
+}
+
+/// Our client against rml's server, which admits everybody.
+struct Asking {
+    client: OurClient,
+    server: RmlServer,
+    to_client: Vec<u8>,
+    server_events: Vec<ServerSessionEvent>,
+    client_events: Vec<ClientEvent>,
+}
+
+impl Asking {
+    fn new(purpose: Purpose) -> Self {
+        let client = OurClient::new(ClientRequest {
+            app: "live".into(),
+            tc_url: "rtmp://far/live".into(),
+            name: "key?sign=x".into(),
+            purpose,
+        });
+        let (server, results) = RmlServer::new(ServerSessionConfig::new()).unwrap();
+        let (to_client, server_events, client_events) = Default::default();
+        let mut asking = Self { client, server, to_client, server_events, client_events };
+        asking.take(results);
+        asking.settle();
+        asking
+    }
+
+    fn take(&mut self, results: Vec<ServerSessionResult>) {
+        for result in results {
+            match result {
+                ServerSessionResult::OutboundResponse(packet) => self.to_client.extend(packet.bytes),
+                ServerSessionResult::RaisedEvent(event) => {
+                    if let ServerSessionEvent::ConnectionRequested { request_id, .. }
+                    | ServerSessionEvent::PublishStreamRequested { request_id, .. }
+                    | ServerSessionEvent::PlayStreamRequested { request_id, .. } = &event
+                    {
+                        let accepted = self.server.accept_request(*request_id).unwrap();
+                        self.take(accepted);
+                    }
+                    self.server_events.push(event);
+                }
+                ServerSessionResult::UnhandleableMessageReceived(_) => {}
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let from_server = std::mem::take(&mut self.to_client);
+            self.client.handle_input(&from_server).unwrap();
+            let mut sent = Vec::new();
+            while let Some(output) = self.client.poll_output() {
+                match output {
+                    ClientOutput::Send(bytes) => sent.extend(bytes),
+                    ClientOutput::Event(event) => self.client_events.push(event),
+                }
+            }
+            if sent.is_empty() && from_server.is_empty() {
+                return;
+            }
+            let results = self.server.handle_input(&sent).unwrap();
+            self.take(results);
+        }
+    }
+}
+
+#[test]
+fn our_client_publishes_to_an_rml_server() {
+    let mut asking = Asking::new(Purpose::Publish);
+    assert_eq!(asking.client_events, [ClientEvent::Ready { stream: MessageStreamId::FIRST }]);
+    let asked = asking.server_events.iter().find_map(|event| match event {
+        ServerSessionEvent::PublishStreamRequested { app_name, stream_key, .. } => {
+            Some((app_name.as_str(), stream_key.as_str()))
+        }
+        _ => None,
+    });
+    assert_eq!(asked, Some(("live", "key?sign=x")));
+    let payload = Bytes::from(vec![0x17; 130_000]);
+    let image = MediaChunks::new(MediaKind::Video, 0x0100_0000, payload.clone()).unwrap();
+    for slice in image.slices() {
+        let results = asking.server.handle_input(slice).unwrap();
+        asking.take(results);
+    }
+    let Some(ServerSessionEvent::VideoDataReceived { data, timestamp, .. }) = asking.server_events.last()
+    else {
+        panic!("no video: {:?}", asking.server_events)
+    };
+    assert_eq!((data, timestamp.value), (&payload, 0x0100_0000));
+    asking.client.finish();
+    asking.settle();
+    let ended = asking
+        .server_events
+        .iter()
+        .any(|event| matches!(event, ServerSessionEvent::PublishStreamFinished { .. }));
+    assert!(ended, "{:?}", asking.server_events);
+}
+
+#[test]
+fn our_client_plays_from_an_rml_server() {
+    let mut asking = Asking::new(Purpose::Play);
+    assert_eq!(asking.client_events, [ClientEvent::Ready { stream: MessageStreamId::FIRST }]);
+    for (timestamp, length) in [(0, 5), (40, 70_000), (0x0100_0000, 300)] {
+        let payload = Bytes::from(vec![0x27; length]);
+        let packet =
+            asking.server.send_video_data(1, payload.clone(), RtmpTimestamp::new(timestamp), false).unwrap();
+        asking.to_client.extend(packet.bytes);
+        asking.settle();
+        let (stream, kind) = (MessageStreamId::FIRST, MediaKind::Video);
+        let seen = ClientEvent::Media(MediaMessage { stream, kind, timestamp, payload });
+        assert!(asking.client_events.last() == Some(&seen), "{timestamp}");
     }
 }
