@@ -29,11 +29,19 @@ const AUDIO_EX_HEADER: u8 = 9;
 /// Bytes between the first byte of a legacy AVC or HEVC body and its data: packet type and composition time.
 const AVC_PREFIX_BYTES: usize = 4;
 /// Enhanced RTMP packet types that we read.
-mod packet_type {
-    pub(super) const SEQUENCE_START: u8 = 0;
-    pub(super) const CODED_FRAMES: u8 = 1;
-    pub(super) const CODED_FRAMES_X: u8 = 3;
+pub(super) mod packet_type {
+    pub(in super::super) const SEQUENCE_START: u8 = 0;
+    pub(in super::super) const CODED_FRAMES: u8 = 1;
+    pub(in super::super) const SEQUENCE_END: u8 = 2;
+    pub(in super::super) const CODED_FRAMES_X: u8 = 3;
+    const METADATA: u8 = 4;
+    const MULTITRACK: u8 = 6;
     pub(super) const MOD_EX: u8 = 7;
+
+    /// Whether a body of this type describes or accompanies the pictures and is none of them.
+    pub(in super::super) fn is_beside_pictures(packet_type: u8) -> bool {
+        matches!(packet_type, METADATA | MULTITRACK)
+    }
 }
 /// The AMF0 string `@setDataFrame`.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
@@ -128,7 +136,7 @@ struct Head<'a, C> {
 fn video_head(payload: &[u8]) -> Option<Head<'_, VideoCodec>> {
     let (&first, rest) = payload.split_first()?;
     if first & VIDEO_EX_HEADER != 0 {
-        return video_ex_head(first, rest);
+        return video_ex_head(payload);
     }
     let frame_type = first >> 4;
     let codec = VideoCodec::from_number(first & 0x0F);
@@ -145,17 +153,45 @@ fn video_head(payload: &[u8]) -> Option<Head<'_, VideoCodec>> {
     Some(Head { class, codec, body: rest.get(AVC_PREFIX_BYTES..).unwrap_or_default() })
 }
 
-fn video_ex_head(first: u8, rest: &[u8]) -> Option<Head<'_, VideoCodec>> {
+/// A video body of Enhanced RTMP, without the prefixes that it may have.
+pub(super) struct EnhancedVideoBody<'a> {
+    pub(super) frame_type: u8,
+    pub(super) packet_type: u8,
+    pub(super) four_cc: Option<&'a [u8; 4]>,
+    /// What follows the FourCC.
+    pub(super) rest: &'a [u8],
+}
+
+/// Reads a video body of Enhanced RTMP; `None` for any other, and for a command to the player.
+pub(super) fn enhanced_video_body(payload: &[u8]) -> Option<EnhancedVideoBody<'_>> {
+    let (&first, rest) = payload.split_first()?;
+    if first & VIDEO_EX_HEADER == 0 {
+        return None;
+    }
     let frame_type = (first >> 4) & 0x07;
-    let (kind, rest) = step_over_mod_ex(first & 0x0F, rest)?;
-    let (four_cc, body) = rest.split_first_chunk::<4>()?;
-    let class = match kind {
+    let (packet_type, rest) = step_over_mod_ex(first & 0x0F, rest)?;
+    if frame_type == FRAME_COMMAND && !packet_type::is_beside_pictures(packet_type) {
+        return None;
+    }
+    let (four_cc, rest) =
+        rest.split_first_chunk::<4>().map_or((None, rest), |(code, rest)| (Some(code), rest));
+    Some(EnhancedVideoBody { frame_type, packet_type, four_cc, rest })
+}
+
+/// The first byte of a video body of Enhanced RTMP.
+pub(super) fn enhanced_video_head(frame_type: u8, packet_type: u8) -> u8 {
+    VIDEO_EX_HEADER | (frame_type & 0x07) << 4 | packet_type & 0x0F
+}
+
+fn video_ex_head(payload: &[u8]) -> Option<Head<'_, VideoCodec>> {
+    let EnhancedVideoBody { frame_type, packet_type, four_cc, rest } = enhanced_video_body(payload)?;
+    let class = match packet_type {
         packet_type::SEQUENCE_START => PacketClass::VideoSequenceHeader,
         packet_type::CODED_FRAMES | packet_type::CODED_FRAMES_X => picture_class(frame_type),
         // A further track must not pass for the main one; end and metadata are no pictures.
         _ => return None,
     };
-    Some(Head { class, codec: VideoCodec::from_four_cc(*four_cc), body })
+    Some(Head { class, codec: VideoCodec::from_four_cc(*four_cc?), body: rest })
 }
 
 fn picture_class(frame_type: u8) -> PacketClass {
