@@ -15,6 +15,17 @@ const SERVER_VERSION: &str = "FMS/3,0,1,123";
 /// The abilities that go with [`SERVER_VERSION`].
 const SERVER_CAPABILITIES: f64 = 31.0;
 
+/// What we take by FourCC (Enhanced RTMP v2, "Enhancing NetConnection connect Command"): everything, and for peers that look
+/// for their own codec the usual ones by name.
+const FOUR_CCS: [&str; 10] = ["*", "avc1", "hvc1", "av01", "vp09", "vp08", "vvc1", "mp4a", ".mp3", "Opus"];
+
+/// `CanForward` among the bits of a codec: we neither decode nor encode.
+const CAN_FORWARD: f64 = 4.0;
+
+/// `ModEx` and `TimestampNanoOffset` among the bits of `capsEx`: prefixes are stepped over and passed on. We ask nobody to
+/// reconnect, and do not choose among several tracks.
+const CAPS_EX: f64 = 12.0;
+
 /// SetPeerBandwidth's limit type "dynamic" (section 5.4.5): the one that changes nothing for a peer that has no limit.
 const BANDWIDTH_LIMIT_DYNAMIC: u8 = 2;
 
@@ -205,18 +216,26 @@ impl ServerSession {
 
 /// The two objects of the answer to `connect`: what the server is, and how it went.
 ///
-/// A peer that sent `four_cc_list` or `caps_ex` reads what we can do from the first one.
-fn connect_result(_request: &ConnectRequest) -> (Value, Value) {
-    let server = object([
-        ("fmsVer", SERVER_VERSION.into()),
-        ("capabilities", SERVER_CAPABILITIES.into()),
-        ("mode", Value::Number(1.0)),
-    ]);
+/// A peer that knows of Enhanced RTMP reads what we can do from the first one: whatever the codec, we pass it on.
+fn connect_result(request: &ConnectRequest) -> (Value, Value) {
+    let mut server = vec![
+        ("fmsVer".to_owned(), SERVER_VERSION.into()),
+        ("capabilities".to_owned(), SERVER_CAPABILITIES.into()),
+        ("mode".to_owned(), Value::Number(1.0)),
+    ];
+    if request.is_enhanced() {
+        let forwards = object([("*", CAN_FORWARD.into())]);
+        let named = FOUR_CCS.iter().map(|four_cc| Value::from(*four_cc)).collect();
+        server.push(("fourCcList".to_owned(), Value::StrictArray(named)));
+        server.push(("videoFourCcInfoMap".to_owned(), forwards.clone()));
+        server.push(("audioFourCcInfoMap".to_owned(), forwards));
+        server.push(("capsEx".to_owned(), CAPS_EX.into()));
+    }
     let information = object([
         ("level", "status".into()),
         ("code", "NetConnection.Connect.Success".into()),
         ("description", "connected".into()),
         ("objectEncoding", Value::Number(0.0)),
     ]);
-    (server, information)
+    (Value::Object(server), information)
 }

@@ -137,6 +137,11 @@ fn data_for_viewers(body: Bytes) -> Option<Bytes> {
     within_depth(&for_viewers).then_some(for_viewers)
 }
 
+/// `CanDecode` among the bits that Enhanced RTMP gives to a codec.
+const CAN_DECODE: u32 = 1;
+/// The FourCC that stands for any.
+const ANY_FOUR_CC: &str = "*";
+
 /// The command object of `connect`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConnectRequest {
@@ -158,6 +163,8 @@ pub struct ConnectRequest {
     pub video_codecs: f64,
     /// `fourCcList` of Enhanced RTMP: codecs by FourCC, or `*`.
     pub four_cc_list: Vec<String>,
+    /// `videoFourCcInfoMap` of Enhanced RTMP: those of its codecs, or `*`, that the peer says it decodes.
+    pub decoded_four_ccs: Vec<String>,
     /// `capsEx` of Enhanced RTMP: reconnect, multitrack and other abilities as bits.
     pub caps_ex: f64,
 }
@@ -173,6 +180,8 @@ impl ConnectRequest {
             }
             _ => Vec::new(),
         };
+        let infos = command.object.property("videoFourCcInfoMap").map(Value::properties).unwrap_or_default();
+        let decoded = infos.iter().filter(|(_, mask)| mask.as_number().is_some_and(can_decode));
         Self {
             app: url("app"),
             tc_url: url("tcUrl"),
@@ -183,8 +192,20 @@ impl ConnectRequest {
             audio_codecs: number("audioCodecs"),
             video_codecs: number("videoCodecs"),
             four_cc_list,
+            decoded_four_ccs: decoded.map(|(four_cc, _)| four_cc.clone()).collect(),
             caps_ex: number("capsEx"),
         }
+    }
+
+    /// Whether the peer says that it reads video of this codec in the form of Enhanced RTMP.
+    pub fn reads_enhanced(&self, four_cc: &str) -> bool {
+        let mut named = self.four_cc_list.iter().chain(&self.decoded_four_ccs);
+        named.any(|named| named == four_cc || named == ANY_FOUR_CC)
+    }
+
+    /// Whether the peer knows of Enhanced RTMP.
+    pub(super) fn is_enhanced(&self) -> bool {
+        !self.four_cc_list.is_empty() || !self.decoded_four_ccs.is_empty() || self.caps_ex != 0.0
     }
 
     /// The longest of the texts, in bytes.
@@ -192,4 +213,10 @@ impl ConnectRequest {
         let urls = [&self.app, &self.tc_url, &self.page_url, &self.swf_url];
         urls.map(|url| url.as_str().len()).into_iter().chain([self.flash_ver.len()]).max().unwrap_or_default()
     }
+}
+
+fn can_decode(mask: f64) -> bool {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of floats saturates")]
+    let mask = mask as u32;
+    mask & CAN_DECODE != 0
 }

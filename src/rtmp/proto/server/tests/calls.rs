@@ -29,6 +29,43 @@ fn connect_is_answered_in_one_write_and_reported_whole() {
 }
 
 #[test]
+fn a_peer_that_knows_enhanced_rtmp_is_told_what_we_pass_on_and_says_what_it_reads() {
+    let ask = |properties: Value| {
+        let mut peer = Peer::new();
+        peer.call(0, "connect", 1.0, &[properties]);
+        let (_, answer) = peer.commands().remove(0);
+        let [SessionEvent::Connected(request)] = &peer.events[..] else { panic!("{:?}", peer.events) };
+        (answer.object, request.reads_enhanced("hvc1"))
+    };
+    let list =
+        |four_ccs: &[&str]| Value::StrictArray(four_ccs.iter().map(|four_cc| (*four_cc).into()).collect());
+    let decodes = |four_cc, mask: f64| object([("videoFourCcInfoMap", object([(four_cc, mask.into())]))]);
+    for (properties, reads) in [
+        (object([("fourCcList", list(&["av01", "hvc1"]))]), true),
+        (object([("fourCcList", list(&["*"]))]), true),
+        (object([("fourCcList", list(&["av01", "vp09"]))]), false),
+        (decodes("hvc1", 1.0), true),
+        (decodes("*", 5.0), true),
+        (decodes("hvc1", 4.0), false),
+        (object([("capsEx", Value::Number(3.0))]), false),
+    ] {
+        let (server, said) = ask(properties.clone());
+        assert_eq!(said, reads, "{properties:?}");
+        let Some(Value::StrictArray(named)) = server.property("fourCcList") else {
+            // A peer that only forwards hvc1 has said nothing that we read.
+            assert_eq!(properties, decodes("hvc1", 4.0));
+            continue;
+        };
+        assert!(named.contains(&"hvc1".into()) && named.contains(&"*".into()));
+        assert_eq!(server.property("videoFourCcInfoMap").unwrap().property("*"), Some(&Value::Number(4.0)));
+        assert_eq!(server.property("audioFourCcInfoMap").unwrap().property("*"), Some(&Value::Number(4.0)));
+        assert_eq!(server.property("capsEx"), Some(&Value::Number(12.0)));
+    }
+    let (server, said) = ask(object([("app", "live".into()), ("videoFourCcInfoMap", "*".into())]));
+    assert!(!said && server.properties().len() == 3, "others are told what they always were: {server:?}");
+}
+
+#[test]
 fn no_query_reaches_a_debug_text() {
     let mut peer = Peer::new();
     peer.input(&recording::publish_commands()).unwrap();
