@@ -524,10 +524,17 @@ fn readings(
     move || {
         let webhooks = webhooks.get().and_then(Weak::upgrade).map(|webhooks| webhooks.stats());
         let stats = store.stats();
+        let media = hub.totals();
         let conferences = conferences.get().and_then(Weak::upgrade);
         Readings {
             conferences: conferences.map_or(0, |conferences| conferences.count()),
             streams: hub.stream_count(),
+            viewer_skips: media.skips,
+            b_frames: media.b_frames,
+            publisher_changes: media.publisher_changes,
+            publisher_gap_ms: media.publisher_gap_ms,
+            first_frames: media.first_frames,
+            first_frame_ms: media.first_frame_ms,
             store_bytes: stats.file_bytes,
             store_wal_bytes: stats.wal_bytes,
             store_operations: stats.operations,

@@ -24,11 +24,13 @@ use super::socket::Cutter;
 use super::{Answer, Control, path};
 use crate::admission::TOKEN_PARAMETER;
 use crate::domain::{Reason, Refusal};
-use crate::flv::{FlvEnd, FlvViewer};
+use crate::flv::{FlvEnd, FlvViewer, HevcForm};
 use crate::hub::{CloseReason, Protocol};
 
 /// What the name of every FLV stream ends with.
 const SUFFIX: &str = ".flv";
+/// Says which form of HEVC a player reads.
+const HEVC_PARAMETER: &str = "hevc";
 /// Viewers have nothing to say but pongs.
 const INCOMING_BYTES_MAX: usize = 1024;
 /// Read buffer of one viewer: viewers are many, and what they say is short.
@@ -67,6 +69,18 @@ struct FilePath {
 struct TokenQuery {
     /// The token. Use the whole URL as `POST …/subscriptions` gave it.
     t: Option<String>,
+    /// The form in which HEVC comes, whatever form is published; may be added to the URL. `legacy`, the default, is codec id 12: WeChat,
+    /// flv.js and its kin, mpegts.js, ffmpeg from 8.0 on. `enhanced` is Enhanced RTMP (`hvc1`): mpegts.js, VLC, ffmpeg from 6.1 on.
+    #[param(example = "enhanced")]
+    hevc: Option<HevcWord>,
+}
+
+#[derive(utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code, reason = "stands for the words in the document")]
+enum HevcWord {
+    Legacy,
+    Enhanced,
 }
 
 refusals!(PlayRefusals: &[
@@ -106,13 +120,14 @@ async fn play(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
     let stream = shown.stream()?;
-    let token = shown.query.as_deref().and_then(token);
+    let token = shown.query.as_deref().and_then(|query| parameter(query, TOKEN_PARAMETER));
+    let hevc = shown.hevc()?;
     if !shown.asks_for_socket {
-        let viewer = control.flv.view(stream, token, Protocol::Flv, peer.remote)?;
+        let viewer = control.flv.view(stream, token, Protocol::Flv, peer.remote, hevc)?;
         return over_http(viewer, cutter, socket_place.keep(&control)?).await;
     }
     let upgrade = upgrade.map_err(|_| Problem::malformed("this is no valid WebSocket upgrade"))?;
-    let viewer = control.flv.view(stream, token, Protocol::WsFlv, peer.remote)?;
+    let viewer = control.flv.view(stream, token, Protocol::WsFlv, peer.remote, hevc)?;
     let upgrade = upgrade
         .max_message_size(INCOMING_BYTES_MAX)
         .max_frame_size(INCOMING_BYTES_MAX)
@@ -156,12 +171,19 @@ impl Shown {
         let stream = self.file.strip_suffix(SUFFIX);
         stream.ok_or_else(|| Reason::NotFound.because("the name of a live stream ends with .flv"))
     }
+
+    /// Nothing is negotiated here, and the players of mini programs, like most that read FLV, know the older form.
+    fn hevc(&self) -> Result<HevcForm, Problem> {
+        let word = self.query.as_deref().and_then(|query| parameter(query, HEVC_PARAMETER));
+        let form = word.map_or(Some(HevcForm::Legacy), HevcForm::parse);
+        form.ok_or_else(|| Problem::malformed("hevc: legacy or enhanced"))
+    }
 }
 
-/// The token of a media URL: base64url, so it is never escaped.
-fn token(query: &str) -> Option<&str> {
+/// A parameter of a media URL. A token is base64url, so it is never escaped.
+fn parameter<'a>(query: &'a str, wanted: &str) -> Option<&'a str> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == TOKEN_PARAMETER).map(|(_, value)| value).next()
+    pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| value).next()
 }
 
 /// Answers when the first picture or sound is there, so that a stream without a publisher is not found.
@@ -271,8 +293,8 @@ mod tests {
 
     #[test]
     fn the_token_is_read_from_the_query() {
-        assert_eq!(token("t=AB-_9"), Some("AB-_9"));
-        assert_eq!(token("x=1&t=AB&y"), Some("AB"));
-        assert_eq!(token("tt=1&at=2"), None);
+        assert_eq!(parameter("t=AB-_9", "t"), Some("AB-_9"));
+        assert_eq!(parameter("x=1&t=AB&y", "t"), Some("AB"));
+        assert_eq!(parameter("tt=1&at=2", "t"), None);
     }
 }

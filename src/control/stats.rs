@@ -36,7 +36,23 @@ struct StatsAnswer<'a> {
     /// Between the two newest keyframes; null before the second.
     #[schema(required)]
     keyframe_gap_ms: Option<u64>,
+    /// Pictures of this publisher that are shown before one that it sent earlier (B-frames). Players in WeChat's RTC mode stutter with them:
+    /// turn them off in the encoder.
+    b_frames: u64,
+    /// How often another publisher went on with the stream: the same member from another connection.
+    publisher_changes: u64,
+    /// How long the stream stood still the last time: from the last picture or sound of the publisher before to the first of the next.
+    /// Viewers see so much of a gap, and their times go on by as much. Null where there was no change.
+    #[schema(required)]
+    publisher_gap_ms: Option<u64>,
     viewers: usize,
+    /// How long viewers waited in this gateway for their first picture, or for sound where there are no pictures: from when they were let in,
+    /// or from when media began to flow, the average. Null before the first.
+    #[schema(required)]
+    first_frame_ms: Option<u64>,
+    /// The longest that one waited.
+    #[schema(required)]
+    first_frame_max_ms: Option<u64>,
     /// Packets that viewers passed over because they were too far behind, added up over all viewers.
     dropped_packets: u64,
     /// How often a viewer passed something over.
@@ -93,7 +109,12 @@ async fn stats(State(control): State<Control>, caller: Insider, place: AtStream)
         audio_bitrate_bps: rates.audio_bits,
         fps: f64::from(tenths) / 10.0,
         keyframe_gap_ms: stats.keyframe_gap_ms,
+        b_frames: stats.b_frames,
+        publisher_changes: stats.publisher_changes,
+        publisher_gap_ms: stats.publisher_gap_ms,
         viewers: stats.viewers,
+        first_frame_ms: stats.first_frame_ms,
+        first_frame_max_ms: stats.first_frame_max_ms,
         dropped_packets: stats.dropped_packets,
         skips: stats.skips,
         added_delay_ms: delay.map(|delay| delay.mean_ms),

@@ -22,6 +22,8 @@ use crate::hub::{CloseReason, Hub, Outgoing, Protocol, SessionGuard, Taken, View
 use crate::telemetry::{self, Counter, Metrics, OpenGuard};
 use tags::Tags;
 
+pub use crate::media::HevcForm;
+
 /// Packets of one portion: about half a second of a stream, so that a joiner's burst is few portions.
 const PACKETS_PER_PORTION: usize = 32;
 /// Bytes of one portion. What a carrier has taken can no longer be skipped, so it is below a tenth of a second of a
@@ -82,18 +84,20 @@ impl FlvDoor {
         self.viewers.wait().await;
     }
 
-    /// Lets a viewer of `stream` in, or says why not.
+    /// Lets a viewer of `stream` in that reads HEVC in the form `hevc`, or says why not.
     pub fn view(
         self: &Arc<Self>,
         stream: &str,
         token: Option<&str>,
         protocol: Protocol,
         peer: SocketAddr,
+        hevc: HevcForm,
     ) -> Result<FlvViewer, Refusal> {
         let asked = Asked { stream, token, direction: Direction::Play, protocol, peer, now: clock::now() };
         let viewer = self.admission.admit(asked).and_then(|Admitted { grant, session }| {
-            let viewer =
+            let mut viewer =
                 self.hub.subscribe(&grant.right.stream, grant.profile, Arc::clone(session.session()))?;
+            viewer.read_hevc_as(hevc);
             Ok(FlvViewer {
                 door: Arc::clone(self),
                 viewer,

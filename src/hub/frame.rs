@@ -1,11 +1,12 @@
 //! A packet as all viewers share it.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::media::Packet;
+use crate::media::hevc::{self, Rewritten};
+use crate::media::{HevcForm, Packet};
 
 /// A way to put a packet on a wire that is the same for every viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,12 +54,14 @@ pub struct Frame {
     packet: Packet,
     rtmp: OnceLock<Image>,
     flv: OnceLock<Image>,
+    /// HEVC in the form that it was not published in; empty where that form has no words for it.
+    other_form: OnceLock<Option<Arc<Self>>>,
 }
 
 impl Frame {
     /// Takes a packet whose time is final.
     pub fn new(packet: Packet) -> Self {
-        Self { packet, rtmp: OnceLock::new(), flv: OnceLock::new() }
+        Self { packet, rtmp: OnceLock::new(), flv: OnceLock::new(), other_form: OnceLock::new() }
     }
 
     /// The packet.
@@ -74,5 +77,19 @@ impl Frame {
             WireFormat::Flv => &self.flv,
         };
         slot.get_or_init(|| make(&self.packet))
+    }
+
+    /// The packet for a viewer that reads HEVC in `form`: itself, or a copy that all such viewers share. `None` where that
+    /// form has no words for it. A stream whose viewers read the form that is not published keeps each of its pictures twice.
+    pub(super) fn in_form(self: &Arc<Self>, form: HevcForm) -> Option<Arc<Self>> {
+        let payload = &self.packet.payload;
+        if HevcForm::of(payload).is_none_or(|found| found == form) {
+            return Some(Arc::clone(self));
+        }
+        let other = self.other_form.get_or_init(|| match hevc::rewrite(payload, form) {
+            Rewritten::Anew(payload) => Some(Arc::new(Self::new(Packet { payload, ..self.packet.clone() }))),
+            Rewritten::Same | Rewritten::Nothing => None,
+        });
+        other.clone()
     }
 }

@@ -14,11 +14,13 @@ mod frame;
 mod gate;
 mod meter;
 mod publisher;
+mod reading;
 mod ring;
 mod session;
 mod settings;
 mod stream;
 mod streams;
+mod totals;
 mod track;
 mod viewer;
 
@@ -37,6 +39,7 @@ pub use session::{
 pub use settings::HubSettings;
 pub use stream::{StreamSerial, StreamStats};
 pub use streams::Hub;
+pub use totals::HubTotals;
 pub use viewer::{Mark, Taken, Tide, Viewer};
 
 #[cfg(test)]

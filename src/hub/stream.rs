@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::domain::conference::MediaGate;
 use crate::domain::event::{AudioFormat, MediaFormat, VideoFormat};
 use crate::domain::{ConferenceId, StreamId, Timestamp};
-use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv};
+use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv, hevc};
 
 use super::changes::{Changes, Phase, StreamStatus};
 use super::delay::DelayMeter;
@@ -24,6 +24,7 @@ use super::publisher::Fenced;
 use super::ring::{Ring, RingUsage};
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
+use super::totals::{FirstFrameMeter, Totals};
 use super::track::Track;
 
 /// What a stream has done since it began, and what it holds.
@@ -53,6 +54,16 @@ pub struct StreamStats {
     pub dropped_packets: u64,
     /// Between the two newest keyframes of the publisher, once it has sent two.
     pub keyframe_gap_ms: Option<u64>,
+    /// Pictures of the newest publisher that are shown before one that it sent earlier.
+    pub b_frames: u64,
+    /// How often another publisher went on with the stream.
+    pub publisher_changes: u64,
+    /// How long the stream stood still the last time: from the last picture or sound of the one before to the first of the next.
+    pub publisher_gap_ms: Option<u64>,
+    /// How long viewers waited for their first picture, or for sound where there are no pictures: the average.
+    pub first_frame_ms: Option<u64>,
+    /// The longest that one waited.
+    pub first_frame_max_ms: Option<u64>,
     /// What is kept.
     pub ring: RingUsage,
 }
@@ -84,6 +95,10 @@ pub(super) struct Stream {
     pub(super) dropped_packets: AtomicU64,
     /// How long packets waited for their viewers.
     pub(super) delay: DelayMeter,
+    /// How long viewers waited for their first picture.
+    pub(super) first_frames: FirstFrameMeter,
+    /// The sums that this stream counts into as well.
+    pub(super) sums: Arc<Totals>,
 }
 
 /// Whether media has flowed yet, flows, or is over.
@@ -106,10 +121,18 @@ pub(super) struct State {
     /// This publisher has sent a keyframe: pictures before it belong to no GOP and are not kept.
     has_keyframe: bool,
     pub(super) gate: Gate,
+    /// HEVC was published here that can be written in its other form.
+    pub(super) carries_hevc: bool,
     video: Track<VideoInfo>,
     audio: Track<AudioInfo>,
     totals: StreamStats,
     meter: Meter,
+    /// When the newest frame arrived, of whichever publisher.
+    newest_frame_ms: Option<u64>,
+    /// Another publisher has taken over and has sent no frame yet.
+    awaits_return: bool,
+    /// The latest time at which a picture of this publisher is shown.
+    newest_shown_ms: i64,
 }
 
 impl Stream {
@@ -119,6 +142,7 @@ impl Stream {
         settings: &HubSettings,
         gate: MediaGate,
         placeless: bool,
+        sums: Arc<Totals>,
     ) -> Self {
         let state = State {
             ring: Ring::new(settings),
@@ -129,10 +153,14 @@ impl Stream {
             conference: None,
             has_keyframe: false,
             gate: Gate::new(gate),
+            carries_hevc: false,
             video: Track::default(),
             audio: Track::default(),
             totals: StreamStats::default(),
             meter: Meter::default(),
+            newest_frame_ms: None,
+            awaits_return: false,
+            newest_shown_ms: i64::MIN,
         };
         Self {
             id,
@@ -145,6 +173,8 @@ impl Stream {
             skips: AtomicU64::new(0),
             dropped_packets: AtomicU64::new(0),
             delay: DelayMeter::default(),
+            first_frames: FirstFrameMeter::default(),
+            sums,
         }
     }
 
@@ -160,6 +190,9 @@ impl Stream {
         state.meter.begin();
         state.totals.newest_keyframe_ms = None;
         state.totals.keyframe_gap_ms = None;
+        state.totals.b_frames = 0;
+        state.newest_shown_ms = i64::MIN;
+        state.awaits_return = state.newest_frame_ms.is_some();
         state.timeline.begin();
         state.ring.forget_headers();
         state.publisher.replace(session)
@@ -200,8 +233,10 @@ impl Stream {
                 return Ok(());
             }
             packet.timestamp_ms = state.timeline.place(packet.kind, packet.class.is_frame(), stamp, now.0);
+            state.carries_hevc |=
+                packet.class == PacketClass::VideoSequenceHeader && hevc::is_header(&packet.payload);
             let is_news = state.learn(&packet, now.0);
-            state.count(&packet, now.0);
+            state.count(&packet, now.0, &self.sums);
             let is_frame = packet.class.is_frame();
             if let Verdict::Passes(header) = state.gate.judge(&packet) {
                 for packet in header.into_iter().chain([packet]) {
@@ -261,6 +296,7 @@ impl Stream {
     }
 
     pub(super) fn stats(&self) -> StreamStats {
+        let first_frames = self.first_frames.read();
         let state = self.state.read();
         StreamStats {
             claim: state.claim,
@@ -269,6 +305,8 @@ impl Stream {
             newest_ms: state.timeline.newest_ms(),
             skips: self.skips.load(Relaxed),
             dropped_packets: self.dropped_packets.load(Relaxed),
+            first_frame_ms: first_frames.map(|(mean_ms, _)| mean_ms),
+            first_frame_max_ms: first_frames.map(|(_, max_ms)| max_ms),
             ring: state.ring.usage(),
             ..state.totals
         }
@@ -344,18 +382,52 @@ impl State {
         is_news | video.fall_silent(now_ms) | audio.fall_silent(now_ms)
     }
 
-    fn count(&mut self, packet: &Packet, now_ms: u64) {
+    fn count(&mut self, packet: &Packet, now_ms: u64, sums: &Totals) {
         self.meter.count(packet.kind, packet.class.is_frame(), packet.payload.len(), now_ms);
         self.totals.packets += 1;
         self.totals.bytes += packet.payload.len() as u64;
+        if packet.class.is_frame() {
+            self.count_gap(now_ms, sums);
+        }
         if packet.kind == PacketKind::Video && packet.class.is_frame() {
             self.totals.video_frames += 1;
+            self.count_order(packet, sums);
         }
         if packet.class == PacketClass::Keyframe {
             self.totals.keyframes += 1;
             let before = self.totals.newest_keyframe_ms.replace(packet.timestamp_ms);
             self.totals.keyframe_gap_ms = before.map(|before| packet.timestamp_ms.saturating_sub(before));
         }
+    }
+
+    fn count_gap(&mut self, now_ms: u64, sums: &Totals) {
+        let before_ms = self.newest_frame_ms.replace(now_ms);
+        if let Some(before_ms) = before_ms.filter(|_| std::mem::take(&mut self.awaits_return)) {
+            let gap_ms = now_ms.saturating_sub(before_ms);
+            self.totals.publisher_changes += 1;
+            self.totals.publisher_gap_ms = Some(gap_ms);
+            sums.add_publisher_change(gap_ms);
+        }
+    }
+
+    /// A picture that is shown before one that was sent earlier is a B-frame, whatever the codec calls it.
+    fn count_order(&mut self, packet: &Packet, sums: &Totals) {
+        let sent_ms = i64::try_from(packet.timestamp_ms).unwrap_or(i64::MAX);
+        let shown_ms = sent_ms.saturating_add(flv::composition_ms(&packet.payload).into());
+        if shown_ms < self.newest_shown_ms {
+            self.totals.b_frames += 1;
+            sums.add_b_frame();
+        } else {
+            self.newest_shown_ms = shown_ms;
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.life, Life::Live { .. })
+    }
+
+    pub(super) fn has_pictures(&self) -> bool {
+        self.video.known().is_some()
     }
 
     fn format(&self) -> MediaFormat {

@@ -18,6 +18,7 @@ use super::publisher::Publisher;
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
 use super::stream::{Stream, StreamSerial, StreamStats};
+use super::totals::{HubTotals, Totals};
 use super::viewer::Viewer;
 
 /// The fan-out of all streams. Cheap to clone; all clones are the same hub.
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     placeless: Mutex<BTreeSet<StreamId>>,
     newest_claim: AtomicU64,
     newest_serial: AtomicU64,
+    sums: Arc<Totals>,
     pub(super) changes: Changes,
 }
 
@@ -52,6 +54,7 @@ impl Hub {
             placeless: Mutex::default(),
             newest_claim: AtomicU64::new(0),
             newest_serial: AtomicU64::new(0),
+            sums: Arc::default(),
             changes: Changes::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -178,6 +181,11 @@ impl Hub {
         stream.and_then(|stream| stream.delay.delay(now.0))
     }
 
+    /// Sums over all streams, those that are gone among them.
+    pub fn totals(&self) -> HubTotals {
+        self.shared.sums.read()
+    }
+
     /// Streams that are known, live or not.
     pub fn stream_count(&self) -> usize {
         self.shared.streams.lock().len()
@@ -202,7 +210,7 @@ impl Shared {
             let gate = self.gates.lock().get(id).copied().unwrap_or(MediaGate::OPEN);
             let waits = self.placeless.lock().contains(id);
             let serial = StreamSerial(self.newest_serial.fetch_add(1, Relaxed) + 1);
-            Arc::new(Stream::new(id.clone(), serial, &self.settings, gate, waits))
+            Arc::new(Stream::new(id.clone(), serial, &self.settings, gate, waits, Arc::clone(&self.sums)))
         };
         Arc::clone(streams.entry(id.clone()).or_insert_with(fresh))
     }

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 use crate::domain::{StreamId, Timestamp};
+use crate::media::{HevcForm, PacketClass};
 
 use super::batch::Batch;
 use super::cursor::{Cursor, Outgoing};
 use super::meter::StreamRates;
+use super::reading::HevcReader;
 use super::session::{CloseReason, Session};
 use super::stream::{Stream, StreamSerial, Tail};
 use super::streams::Shared;
@@ -33,6 +35,29 @@ pub struct Viewer {
     session: Arc<Session>,
     cursor: Cursor,
     tail: watch::Receiver<Tail>,
+    /// For a viewer that reads HEVC in one form only.
+    hevc: Option<HevcReader>,
+    first_frame: FirstFrame,
+}
+
+/// How long a viewer waits for its first picture, or for sound where there are no pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstFrame {
+    /// Nothing has flowed since it came.
+    NoStream,
+    /// It came, or media began to flow, at this time.
+    Awaited {
+        since_ms: u64,
+    },
+    Seen,
+}
+
+/// What the stream was like when something was taken.
+#[derive(Debug, Clone, Copy)]
+struct Scene {
+    carries_hevc: bool,
+    is_live: bool,
+    has_pictures: bool,
 }
 
 /// Tells when a stream has grown or ended, for whoever serves several of its viewers.
@@ -82,7 +107,12 @@ impl Viewer {
         cursor: Cursor,
     ) -> Self {
         let tail = stream.tail.subscribe();
-        Self { shared, stream, session, cursor, tail }
+        Self { shared, stream, session, cursor, tail, hevc: None, first_frame: FirstFrame::NoStream }
+    }
+
+    /// From now on HEVC comes in `form`, whatever form is published. To be said before the first take.
+    pub fn read_hevc_as(&mut self, form: HevcForm) {
+        self.hevc = Some(HevcReader::new(form));
     }
 
     /// The stream.
@@ -148,24 +178,75 @@ impl Viewer {
         bytes_max: usize,
         now: Timestamp,
     ) -> Taken {
-        let (portion, end) = {
+        loop {
+            let (taken, scene) = self.take_published(out, packets_max, bytes_max, now);
+            if self.first_frame != FirstFrame::Seen {
+                self.look_for_first_frame(out, scene, now);
+            }
+            if scene.carries_hevc
+                && taken == Taken::Some
+                && let Some(reader) = &mut self.hevc
+            {
+                reader.read(out);
+                if out.is_empty() {
+                    continue;
+                }
+            }
+            return taken;
+        }
+    }
+
+    fn look_for_first_frame(&mut self, out: &[Outgoing], scene: Scene, now: Timestamp) {
+        if self.first_frame == FirstFrame::NoStream && scene.is_live {
+            self.first_frame = FirstFrame::Awaited { since_ms: now.0 };
+        }
+        let FirstFrame::Awaited { since_ms } = self.first_frame else { return };
+        let is_first = |outgoing: &Outgoing| match outgoing.frame.packet().class {
+            PacketClass::Keyframe => true,
+            PacketClass::AudioFrame => !scene.has_pictures,
+            _ => false,
+        };
+        if out.iter().any(is_first) {
+            self.first_frame = FirstFrame::Seen;
+            let waited_ms = now.0.saturating_sub(since_ms);
+            self.stream.first_frames.count(waited_ms);
+            self.stream.sums.add_first_frame(waited_ms);
+        }
+    }
+
+    /// As it was published, and what the stream is like.
+    fn take_published(
+        &mut self,
+        out: &mut Vec<Outgoing>,
+        packets_max: usize,
+        bytes_max: usize,
+        now: Timestamp,
+    ) -> (Taken, Scene) {
+        let (portion, end, scene) = {
             let state = self.stream.state.read();
             let portion = self.cursor.take(&state.ring, state.gate.open(), out, packets_max, bytes_max);
-            (portion, if portion.packets == 0 { state.end_reason() } else { None })
+            let end = if portion.packets == 0 { state.end_reason() } else { None };
+            let scene = Scene {
+                carries_hevc: state.carries_hevc,
+                is_live: state.is_live(),
+                has_pictures: state.has_pictures(),
+            };
+            (portion, end, scene)
         };
         if let Some(packets) = portion.skipped {
             self.session.counters().add_skip();
             self.stream.skips.fetch_add(1, Relaxed);
+            self.stream.sums.add_skip();
             self.stream.dropped_packets.fetch_add(packets, Relaxed);
         }
         if portion.packets == 0 {
-            return end.map_or(Taken::Idle, Taken::Ended);
+            return (end.map_or(Taken::Idle, Taken::Ended), scene);
         }
         if let Some(oldest_ms) = portion.oldest_ms {
             self.stream.delay.count(now.0.saturating_sub(oldest_ms), 1, now.0);
         }
         self.session.counters().add(portion.packets, portion.bytes);
-        Taken::Some
+        (Taken::Some, scene)
     }
 }
 

@@ -100,6 +100,28 @@ pub fn audio_info(payload: &[u8]) -> Option<AudioInfo> {
     })
 }
 
+/// How much later than it is decoded a picture is shown, in milliseconds. 0 for what tells nothing.
+pub fn composition_ms(payload: &[u8]) -> i32 {
+    let field = match enhanced_video_body(payload) {
+        Some(EnhancedVideoBody { packet_type: packet_type::CODED_FRAMES, four_cc, rest, .. }) => {
+            rest.first_chunk().filter(|_| matches!(four_cc, Some(b"avc1" | b"hvc1" | b"vvc1")))
+        }
+        Some(_) => None,
+        None => match payload {
+            [first, 1, field @ ..] if first & VIDEO_EX_HEADER == 0 && matches!(first & 0x0F, 7 | 12) => {
+                field.first_chunk()
+            }
+            _ => None,
+        },
+    };
+    field.map_or(0, |field| signed_24(*field))
+}
+
+/// A composition time: 24 bits with a sign.
+pub(super) fn signed_24([high, mid, low]: [u8; 3]) -> i32 {
+    i32::from_be_bytes([high, mid, low, 0]) >> 8
+}
+
 /// `payload` without a leading `@setDataFrame`; shares the memory of the original.
 pub fn without_set_data_frame(payload: Bytes) -> Bytes {
     if payload.starts_with(SET_DATA_FRAME) { payload.slice(SET_DATA_FRAME.len()..) } else { payload }
@@ -305,6 +327,24 @@ mod tests {
         assert_eq!(video(b"\x97\x02\0\0\x05\x07\x00\0\x07\x00\0\x07\x00\0\x07\x00\0\x01avc1x"), VideoOther);
         assert_eq!(video(b"\x91hvc"), VideoOther, "cut short");
         assert_eq!(video_codec(b"\x91vp09"), Some(VideoCodec::Vp9));
+    }
+
+    #[test]
+    fn the_time_between_decoding_and_showing_is_read_in_every_form_that_has_it() {
+        for (payload, composition) in [
+            (&b"\x27\x01\0\0\x42x"[..], 66),
+            (b"\x2C\x01\xFF\xFF\xD8x", -40),
+            (b"\xA1hvc1\0\0\x42x", 66),
+            (b"\xA1avc1\x80\0\0x", -(1 << 23)),
+            (b"\xA3hvc1\0\0\x42x", 0),
+            (b"\xA1av01\0\0\x42x", 0),
+            (b"\x17\0\0\0\x42x", 0),
+            (b"\x22\x01\0\0\x42x", 0),
+            (b"\x27\x01\0\0", 0),
+            (b"", 0),
+        ] {
+            assert_eq!(composition_ms(payload), composition, "{payload:?}");
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn parse(payload: &[u8]) -> Option<(HevcForm, Body<'_>)> {
             flv::packet_type::SEQUENCE_START => Content::Header(body.rest),
             flv::packet_type::CODED_FRAMES => {
                 let (composition, units) = body.rest.split_first_chunk::<3>()?;
-                Content::Pictures { composition_ms: signed_24(*composition), units }
+                Content::Pictures { composition_ms: flv::signed_24(*composition), units }
             }
             flv::packet_type::CODED_FRAMES_X => Content::Pictures { composition_ms: 0, units: body.rest },
             flv::packet_type::SEQUENCE_END => Content::End,
@@ -125,7 +125,7 @@ fn parse(payload: &[u8]) -> Option<(HevcForm, Body<'_>)> {
     let (composition, rest) = rest.split_first_chunk::<3>()?;
     let content = match packet_type {
         0 => Content::Header(rest),
-        1 => Content::Pictures { composition_ms: signed_24(*composition), units: rest },
+        1 => Content::Pictures { composition_ms: flv::signed_24(*composition), units: rest },
         2 => Content::End,
         _ => return None,
     };
@@ -161,10 +161,6 @@ fn write(body: Body<'_>, form: HevcForm) -> Option<Bytes> {
     }
     payload.put_slice(rest);
     Some(payload.freeze())
-}
-
-fn signed_24([high, mid, low]: [u8; 3]) -> i32 {
-    i32::from_be_bytes([high, mid, low, 0]) >> 8
 }
 
 #[cfg(test)]

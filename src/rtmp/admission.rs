@@ -8,6 +8,10 @@ use super::proto::server::ConnectRequest;
 use crate::admission::{Admitted, Asked, TOKEN_PARAMETER};
 use crate::domain::{Direction, Refusal, Timestamp};
 use crate::hub::Protocol;
+use crate::media::HevcForm;
+
+/// Name of the parameter of a play URL by which a player says which form of HEVC it reads.
+const HEVC_PARAMETER: &str = "hevc";
 
 impl Gateway {
     /// Lets a request in or says why not; asks memory only.
@@ -42,6 +46,14 @@ fn token<'a>(connect: &'a ConnectRequest, name: &'a UrlText) -> Option<&'a str> 
         .find_map(|text| parameter(text.as_str(), TOKEN_PARAMETER))
 }
 
+/// The form in which a player reads HEVC: what its URL says, else what its connect says. One that says nothing is taken
+/// for one that is older than Enhanced RTMP.
+pub(super) fn hevc_form(connect: &ConnectRequest, name: &UrlText) -> HevcForm {
+    let texts = [name, &connect.app, &connect.tc_url].into_iter();
+    let asked = texts.filter_map(|text| parameter(text.as_str(), HEVC_PARAMETER)).find_map(HevcForm::parse);
+    asked.unwrap_or(if connect.reads_enhanced("hvc1") { HevcForm::Enhanced } else { HevcForm::Legacy })
+}
+
 fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, query) = text.split_once('?')?;
     // A URL that was glued together by hand may hold a second '?', and OBS appends the key behind a '/'.
@@ -71,6 +83,18 @@ mod tests {
         assert_eq!(token(&connect("live", "rtmp://h/live/s__Of_MS_a?t=AB"), &name), Some("AB"));
         assert_eq!(token(&plain, &name), None);
         assert_eq!(token(&plain, &"s?tt=1&at=2".into()), None);
+        let named =
+            |four_cc: &str| ConnectRequest { four_cc_list: vec![four_cc.to_owned()], ..plain.clone() };
+        for (connect, url, form) in [
+            (&plain, "s?t=AB", HevcForm::Legacy),
+            (&named("hvc1"), "s?t=AB", HevcForm::Enhanced),
+            (&named("av01"), "s?t=AB", HevcForm::Legacy),
+            (&named("*"), "s?t=AB&hevc=legacy", HevcForm::Legacy),
+            (&plain, "s?hevc=enhanced&t=AB", HevcForm::Enhanced),
+            (&plain, "s?hevc=other", HevcForm::Legacy),
+        ] {
+            assert_eq!(hevc_form(connect, &url.into()), form, "{url}");
+        }
         assert_eq!(stream_name(&with_token), "s__Of_MS_a");
         assert_eq!(stream_name(&"/s__Of_MS_a?t=1".into()), "s__Of_MS_a");
     }

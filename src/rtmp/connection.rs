@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Gateway;
+use super::admission::hevc_form;
 use super::crowd::Place;
 use super::outbox::Outbox;
 use super::play::{Playing, Refill};
@@ -324,7 +325,7 @@ impl<S: Transport> Connection<S> {
                 let wait = self.gateway.settings.play_wait;
                 let hub = &self.gateway.hub;
                 let playing = match Playing::new(hub, session.session(), grant.profile, wait) {
-                    Ok(playing) => playing,
+                    Ok(playing) => playing.reading_hevc_as(hevc_form(&self.connect, name)),
                     Err(refusal) => return self.refuse_play(stream, &refusal),
                 };
                 self.work = Work::Playing(stream);

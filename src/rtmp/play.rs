@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use crate::domain::media_url::Profile;
 use crate::domain::{Refusal, Timestamp};
 use crate::hub::{Batch, CloseReason, Hub, Mark, Outgoing, Session, Taken, Viewer};
+use crate::media::HevcForm;
 use crate::media::packet::PacketKind;
 
 /// Messages taken from the ring at once: what one vectored write can carry.
@@ -30,6 +31,8 @@ pub(super) struct Playing {
     session: Arc<Session>,
     hub: Hub,
     profile: Profile,
+    /// The form in which the player reads HEVC; as published where nothing was said.
+    hevc: Option<HevcForm>,
     /// None while the player has paused.
     viewer: Option<Viewer>,
     wanted: Wanted,
@@ -60,11 +63,21 @@ impl Playing {
             session: Arc::clone(session),
             hub: hub.clone(),
             profile,
+            hevc: None,
             viewer: Some(viewer),
             wanted: Wanted { audio: true, video: true },
             first_media_until: Some(Instant::now() + wait),
             wait,
         })
+    }
+
+    /// The same for a player that reads HEVC in `form`.
+    pub(super) fn reading_hevc_as(mut self, form: HevcForm) -> Self {
+        self.hevc = Some(form);
+        if let Some(viewer) = &mut self.viewer {
+            viewer.read_hevc_as(form);
+        }
+        self
     }
 
     /// The place in the stream, unless the player has paused.
@@ -158,7 +171,10 @@ impl Playing {
     fn start_anew(&mut self) {
         let stream = &self.session.right().stream;
         match self.hub.subscribe(stream, self.profile, Arc::clone(&self.session)) {
-            Ok(viewer) => {
+            Ok(mut viewer) => {
+                if let Some(form) = self.hevc {
+                    viewer.read_hevc_as(form);
+                }
                 self.viewer = Some(viewer);
                 self.first_media_until = Some(Instant::now() + self.wait);
             }

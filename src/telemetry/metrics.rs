@@ -121,8 +121,6 @@ pub struct Metrics {
     refusals: Family<OfReason, Counter>,
     authentication_failures: Family<OfCredential, Counter>,
     http_requests: Family<OfRequest, Counter>,
-    /// Times that a viewer fell behind and skipped to the newest keyframe.
-    pub viewer_skips: Counter,
     /// Viewers closed because their socket accepted nothing any more.
     pub viewers_stalled: Counter,
     /// Records of past events removed from their logs.
@@ -187,8 +185,6 @@ impl Metrics {
             authentication_failures: names
                 .plain("authentication_failures", "Credentials that proved nothing, by kind"),
             http_requests: names.plain("http_requests", "HTTP requests answered, by route and status class"),
-            viewer_skips: names
-                .plain("viewer_skips", "Times that a viewer fell behind and skipped to a keyframe"),
             viewers_stalled: names
                 .plain("viewers_stalled", "Viewers closed because their socket took nothing"),
             records_trimmed: names.plain("records_trimmed", "Records of past events removed from their logs"),
@@ -342,6 +338,18 @@ pub struct Readings {
     pub conferences: usize,
     /// Streams that somebody publishes, plays or waits for.
     pub streams: usize,
+    /// Times that a viewer fell behind and skipped to the newest keyframe.
+    pub viewer_skips: u64,
+    /// Pictures shown before one that was sent earlier.
+    pub b_frames: u64,
+    /// Times that another publisher went on with a stream.
+    pub publisher_changes: u64,
+    /// How long the streams stood still at these, added up, in milliseconds.
+    pub publisher_gap_ms: u64,
+    /// Viewers that were handed a first picture, or sound where there are no pictures.
+    pub first_frames: u64,
+    /// How long they waited for it, added up, in milliseconds.
+    pub first_frame_ms: u64,
     /// Bytes of the database file; space that was freed in it is used again.
     pub store_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -398,6 +406,18 @@ impl Collector for ReadingsCollector {
         let (name, help) = ("webhook_lag", "Age of the oldest event that a webhook target was not told");
         gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)?;
         let counters = [
+            (
+                "viewer_skips",
+                "Times that a viewer fell behind and skipped to a keyframe",
+                readings.viewer_skips,
+            ),
+            ("b_frames", "Pictures received that are shown before one sent earlier", readings.b_frames),
+            (
+                "publisher_changes",
+                "Times that another publisher went on with a stream",
+                readings.publisher_changes,
+            ),
+            ("first_frames", "Viewers that were handed a first picture", readings.first_frames),
             ("store_operations", "Operations that the store has made durable", readings.store_operations),
             ("store_commits", "Transactions of the store; operations share them", readings.store_commits),
             ("store_failed_commits", "Transactions of the store that failed", readings.store_failed_commits),
@@ -406,6 +426,19 @@ impl Collector for ReadingsCollector {
         for (name, help, number) in counters {
             let counter = ConstCounter::new(number);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let spans = [
+            (
+                "publisher_gap",
+                "How long streams stood still until another publisher went on",
+                readings.publisher_gap_ms,
+            ),
+            ("first_frame", "How long viewers waited for their first picture", readings.first_frame_ms),
+        ];
+        for (name, help, milliseconds) in spans {
+            let counter = ConstCounter::new(Duration::from_millis(milliseconds).as_secs_f64());
+            let unit = Some(&Unit::Seconds);
+            counter.encode(encoder.encode_descriptor(name, help, unit, counter.metric_type())?)?;
         }
         Ok(())
     }
@@ -565,7 +598,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 36, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 41, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }
