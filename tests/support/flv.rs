@@ -21,10 +21,11 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// A sequence header of H.264 or AAC.
+    /// A sequence header of H.264 or AAC, or HEVC in either form.
     pub fn is_sequence_header(&self) -> bool {
         match (self.kind, self.payload.as_slice()) {
-            (Kind::Video, [head, 0, ..]) => head & 0x0F == 7,
+            (Kind::Video, [head, 0, ..]) if head & 0x80 == 0 => matches!(head & 0x0F, 7 | 12),
+            (Kind::Video, [head, ..]) => head & 0x8F == 0x80,
             (Kind::Audio, [head, 0, ..]) => head >> 4 == 10,
             _ => false,
         }
@@ -33,7 +34,7 @@ impl Tag {
     pub fn is_keyframe(&self) -> bool {
         self.kind == Kind::Video
             && !self.is_sequence_header()
-            && self.payload.first().is_some_and(|head| head >> 4 == 1)
+            && self.payload.first().is_some_and(|head| head >> 4 & 7 == 1)
     }
 
     /// A picture: video that is no sequence header.
@@ -70,6 +71,32 @@ pub fn tags(bytes: &[u8]) -> (Vec<Tag>, usize) {
         position = end;
     }
     (found, position)
+}
+
+/// Tags as an FLV file.
+pub fn file(tags: &[Tag]) -> Vec<u8> {
+    let mut bytes = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+    for tag in tags {
+        let size = u32::try_from(tag.payload.len()).expect("a size");
+        let kind = match tag.kind {
+            Kind::Audio => 8,
+            Kind::Video => 9,
+            Kind::Script => 18,
+        };
+        let time = tag.timestamp_ms.to_be_bytes();
+        bytes.push(kind);
+        bytes.extend(&size.to_be_bytes()[1..]);
+        bytes.extend([time[1], time[2], time[3], time[0], 0, 0, 0]);
+        bytes.extend(&tag.payload);
+        bytes.extend((size + 11).to_be_bytes());
+    }
+    bytes
+}
+
+/// HEVC with B-frames under codec id 12: 2 s, 192x336, 15 pictures a second, a keyframe each second, no sound.
+pub fn hevc_clip() -> Vec<Tag> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/hevc-192x336.flv");
+    tags(&std::fs::read(path).expect("the clip of fixtures/")).0
 }
 
 /// The clip that synthetic publishers send: 6 s, 360x640, 15 pictures a second, a keyframe each second, AAC mono.

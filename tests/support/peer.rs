@@ -3,6 +3,7 @@
 
 use super::flv::{Kind, Tag};
 use super::media_url::{MediaUrl, Placement};
+use super::scene::{Time, chunks};
 use super::wait::{EVENT, within};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -210,12 +211,20 @@ impl Peer {
         let result = match tag.kind {
             Kind::Video => self.session.publish_video_data(data, timestamp, false),
             Kind::Audio => self.session.publish_audio_data(data, timestamp, false),
-            Kind::Script => return Ok(()),
+            Kind::Script => {
+                let bytes = chunks(tag.kind, Time::Absolute(timestamp_ms), true, &tag.payload);
+                return self.send_raw(&bytes).await;
+            }
         };
         match result.expect("a publishing session") {
             ClientSessionResult::OutboundResponse(packet) => self.stream.write_all(&packet.bytes).await,
             _ => Ok(()),
         }
+    }
+
+    /// Sends chunks that were made by hand.
+    pub async fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// Leaves politely: `deleteStream`, then the end of the socket.
@@ -290,6 +299,10 @@ impl Peer {
         {
             rest = &[];
             let timestamp_ms = payload.timestamp.value;
+            if payload.type_id == 18 {
+                let tag = Tag { kind: Kind::Script, timestamp_ms, payload: payload.data.to_vec() };
+                self.pending.push_back(Seen::Media(tag));
+            }
             match payload.to_rtmp_message().expect("messages were read once already") {
                 RtmpMessage::SetChunkSize { size } => {
                     self.observer.set_max_chunk_size(size as usize).expect("a chunk size");
