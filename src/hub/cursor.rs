@@ -46,6 +46,8 @@ pub(super) struct Cursor {
     /// Headers to send before anything else, and their time.
     owed: Option<(Headers, u64)>,
     squeeze: Option<Squeeze>,
+    /// Where the sound of the burst begins.
+    sounds_from_ms: u64,
     /// How far behind the viewer was put by the burst that it began with, as long as it has not caught up.
     allowance_ms: u64,
     lag_max_ms: u64,
@@ -62,6 +64,7 @@ impl Cursor {
             sent: Headers::default(),
             owed: None,
             squeeze: None,
+            sounds_from_ms: 0,
             allowance_ms: 0,
             lag_max_ms: settings.lag_max_ms(profile),
             squeeze_ms: settings.squeeze_ms(profile),
@@ -115,7 +118,7 @@ impl Cursor {
         let (mut packets, mut bytes) = (0, 0);
         for slot in ring.from(self.next) {
             let packet = slot.frame.packet();
-            if self.wants(packet, open) {
+            if self.wants(packet, open) && !self.is_overtaken(packet) {
                 if packets > 0 && (packets >= packets_max || bytes + packet.payload.len() > bytes_max) {
                     break;
                 }
@@ -125,7 +128,7 @@ impl Cursor {
                     portion.oldest_ms.get_or_insert(slot.arrived_ms);
                 }
                 self.sent.remember(&slot.frame);
-                let timestamp_ms = self.squeezed(packet.timestamp_ms, slot.line_ms);
+                let timestamp_ms = self.squeezed(packet, slot.line_ms);
                 out.push(Outgoing { frame: Arc::clone(&slot.frame), timestamp_ms });
             }
             self.next += 1;
@@ -160,7 +163,8 @@ impl Cursor {
                 let start_ms =
                     ring.from(gop.number).next().map_or(newest_ms, |slot| slot.frame.packet().timestamp_ms);
                 let squeeze = self.squeeze_ms.and_then(|into| Squeeze::new(start_ms, newest_ms, into));
-                // An earlier squeeze still holds late audio forward.
+                self.sounds_from_ms = squeeze.as_ref().map_or(0, Squeeze::begin_ms);
+                // An earlier squeeze still holds forward what comes late.
                 self.squeeze = squeeze.or_else(|| self.squeeze.take());
                 let start_ms = self.squeeze.as_ref().map_or(start_ms, |squeeze| squeeze.apply(start_ms));
                 self.owe(&gop.headers, start_ms);
@@ -194,9 +198,22 @@ impl Cursor {
         }
     }
 
-    fn squeezed(&mut self, timestamp_ms: u64, line_ms: u64) -> u64 {
-        let Some(squeeze) = &self.squeeze else { return timestamp_ms };
-        let shown_ms = squeeze.apply(timestamp_ms);
+    /// Whether `packet` is a sound of a squeezed burst from before the time that the burst takes up. A player needs pictures
+    /// to decode those that follow, and shows them as fast as it is told; a sound lasts as long as it lasts, and would put the
+    /// player behind.
+    fn is_overtaken(&self, packet: &Packet) -> bool {
+        self.next < self.live_from
+            && packet.class == PacketClass::AudioFrame
+            && packet.timestamp_ms < self.sounds_from_ms
+    }
+
+    fn squeezed(&mut self, packet: &Packet, line_ms: u64) -> u64 {
+        let Some(squeeze) = &self.squeeze else { return packet.timestamp_ms };
+        let shown_ms = match packet.class {
+            PacketClass::AudioFrame => packet.timestamp_ms,
+            PacketClass::AudioSequenceHeader => packet.timestamp_ms.max(squeeze.begin_ms()),
+            _ => squeeze.apply(packet.timestamp_ms),
+        };
         if line_ms > squeeze.to_ms + TRACK_SKEW_MAX_MS {
             self.squeeze = None;
         }
@@ -218,7 +235,12 @@ impl Squeeze {
         (to_ms.saturating_sub(from_ms) > into_ms).then_some(Self { from_ms, to_ms, into_ms })
     }
 
-    /// Audio that lies behind the burst's end is still pressed after the burst, so that it does not go back.
+    /// When the burst begins that was pressed.
+    fn begin_ms(&self) -> u64 {
+        self.to_ms.saturating_sub(self.into_ms)
+    }
+
+    /// What lies behind the burst's end is still pressed after the burst, so that it does not go back.
     fn apply(&self, timestamp_ms: u64) -> u64 {
         let timestamp_ms = timestamp_ms.max(self.from_ms);
         if timestamp_ms >= self.to_ms {

@@ -18,7 +18,8 @@ pub struct HubSettings {
     pub rtc_lag_max_ms: u64,
     /// The same for a `live` viewer.
     pub live_lag_max_ms: u64,
-    /// How many milliseconds of its time an `rtc` viewer's opening burst takes up, at most.
+    /// How many milliseconds of its time an `rtc` viewer's opening burst takes up, at most: all of its pictures, and the sound
+    /// of these milliseconds.
     pub burst_squeeze_ms: u64,
     /// Viewers of one stream.
     pub viewers_per_stream_max: usize,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::domain::media_url::Profile::{Live, Rtc};
 use crate::domain::{Direction, Reason, Timestamp};
-use crate::media::{Packet, PacketKind};
+use crate::media::{Packet, PacketClass, PacketKind};
 
 use super::fixtures::*;
 use super::*;
@@ -160,11 +160,34 @@ fn an_rtc_joiner_gets_its_burst_squeezed_and_time_stays_in_order() {
     let burst_times = times(&burst);
     assert_eq!((burst_times[0], *burst_times.last().unwrap()), (7960 - 500, 7960));
     assert!(burst_times.is_sorted());
-    // Audio that arrives late does not go back behind the burst, and what follows keeps its own time.
+    // What follows keeps its own time.
     source.send(PacketKind::Audio, sound(10), 7950).unwrap();
     source.video(interframe(50), 8000);
     let after = times(&viewer.drain());
-    assert_eq!(after, [7960, 8000]);
+    assert_eq!(after, [7950, 8000]);
+}
+
+/// A sound lasts as long as it lasts, whatever its stamp says: eight seconds of them would put a player behind by eight seconds.
+#[test]
+fn the_sound_of_a_squeezed_burst_is_that_of_the_time_that_it_covers() {
+    let stage = Stage::new(HubSettings::default());
+    let mut source = stage.publisher(0);
+    source.headers(1, 0);
+    source.video(keyframe(100), 0);
+    for now_ms in (40..8000).step_by(40) {
+        source.audio(sound(10), now_ms);
+        source.video(interframe(50), now_ms);
+    }
+    let of = |out: &[Outgoing], class| {
+        let some = out.iter().filter(|outgoing| outgoing.frame.packet().class == class);
+        some.map(|outgoing| outgoing.timestamp_ms).collect::<Vec<_>>()
+    };
+    let out = stage.viewer(Rtc).drain();
+    assert_eq!(of(&out, PacketClass::Interframe).len(), 199, "pictures need each other");
+    let expected: Vec<u64> = (7480..=7960).step_by(40).collect();
+    assert_eq!(of(&out, PacketClass::AudioFrame), expected, "at their own times");
+    assert_eq!(of(&out, PacketClass::AudioSequenceHeader).len(), 1);
+    assert_eq!(of(&stage.viewer(Live).drain(), PacketClass::AudioFrame).len(), 199, "live: as it was");
 }
 
 #[test]
