@@ -8,6 +8,7 @@ use crate::media::PacketKind;
 
 use super::frame::Frame;
 use super::gate::passes;
+use super::reading::HevcCarried;
 use super::stream::Stream;
 use super::viewer::Mark;
 
@@ -19,6 +20,8 @@ pub struct Batch {
     frames: Vec<Arc<Frame>>,
     payload_bytes: usize,
     pub(super) has_video: bool,
+    /// What the stream has carried by then.
+    pub(super) hevc: HevcCarried,
     /// When the first of the packets arrived.
     oldest_ms: u64,
     /// How much later the last one came.
@@ -49,6 +52,7 @@ impl Batch {
             frames: Vec::with_capacity(packets),
             payload_bytes: 0,
             has_video: false,
+            hevc: state.hevc,
             oldest_ms: u64::MAX,
             span_ms: 0,
             gate_version: stream.gate_version.load(Acquire),

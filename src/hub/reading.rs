@@ -4,6 +4,20 @@ use crate::media::{HevcForm, PacketClass, PacketKind, hevc};
 
 use super::cursor::Outgoing;
 
+/// The forms in which a stream has carried HEVC since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct HevcCarried {
+    legacy: bool,
+    enhanced: bool,
+}
+
+impl HevcCarried {
+    pub(super) fn note(&mut self, form: Option<HevcForm>) {
+        self.legacy |= form == Some(HevcForm::Legacy);
+        self.enhanced |= form == Some(HevcForm::Enhanced);
+    }
+}
+
 /// Puts what one viewer takes into the form that it reads. Frames follow their header: where that makes no sense to us, all
 /// goes as it is.
 #[derive(Debug)]
@@ -16,6 +30,14 @@ pub(super) struct HevcReader {
 impl HevcReader {
     pub(super) fn new(form: HevcForm) -> Self {
         Self { form, has_header: false }
+    }
+
+    /// Whether a stream that has carried these has something to be put into the form of this viewer.
+    pub(super) fn is_needed_for(&self, carried: HevcCarried) -> bool {
+        match self.form {
+            HevcForm::Legacy => carried.enhanced,
+            HevcForm::Enhanced => carried.legacy,
+        }
     }
 
     /// Changes `taken` in place, and leaves out what the form has no words for.

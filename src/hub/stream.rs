@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::domain::conference::MediaGate;
 use crate::domain::event::{AudioFormat, MediaFormat, VideoFormat};
 use crate::domain::{ConferenceId, StreamId, Timestamp};
-use crate::media::{AudioInfo, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv, hevc};
+use crate::media::{AudioInfo, HevcForm, Packet, PacketClass, PacketKind, Timeline, VideoInfo, flv, hevc};
 
 use super::changes::{Changes, Phase, StreamStatus};
 use super::delay::DelayMeter;
@@ -21,6 +21,7 @@ use super::frame::Frame;
 use super::gate::{Gate, Verdict};
 use super::meter::{Meter, StreamRates};
 use super::publisher::Fenced;
+use super::reading::HevcCarried;
 use super::ring::{Ring, RingUsage};
 use super::session::{CloseReason, Session};
 use super::settings::HubSettings;
@@ -121,8 +122,8 @@ pub(super) struct State {
     /// This publisher has sent a keyframe: pictures before it belong to no GOP and are not kept.
     has_keyframe: bool,
     pub(super) gate: Gate,
-    /// HEVC was published here that can be written in its other form.
-    pub(super) carries_hevc: bool,
+    /// The forms of HEVC that were published here and can be written in the other.
+    pub(super) hevc: HevcCarried,
     video: Track<VideoInfo>,
     audio: Track<AudioInfo>,
     totals: StreamStats,
@@ -153,7 +154,7 @@ impl Stream {
             conference: None,
             has_keyframe: false,
             gate: Gate::new(gate),
-            carries_hevc: false,
+            hevc: HevcCarried::default(),
             video: Track::default(),
             audio: Track::default(),
             totals: StreamStats::default(),
@@ -233,8 +234,9 @@ impl Stream {
                 return Ok(());
             }
             packet.timestamp_ms = state.timeline.place(packet.kind, packet.class.is_frame(), stamp, now.0);
-            state.carries_hevc |=
-                packet.class == PacketClass::VideoSequenceHeader && hevc::is_header(&packet.payload);
+            if packet.class == PacketClass::VideoSequenceHeader && hevc::is_header(&packet.payload) {
+                state.hevc.note(HevcForm::of(&packet.payload));
+            }
             let is_news = state.learn(&packet, now.0);
             state.count(&packet, now.0, &self.sums);
             let is_frame = packet.class.is_frame();

@@ -11,7 +11,7 @@ use crate::media::{HevcForm, PacketClass};
 use super::batch::Batch;
 use super::cursor::{Cursor, Outgoing};
 use super::meter::StreamRates;
-use super::reading::HevcReader;
+use super::reading::{HevcCarried, HevcReader};
 use super::session::{CloseReason, Session};
 use super::stream::{Stream, StreamSerial, Tail};
 use super::streams::Shared;
@@ -55,7 +55,7 @@ enum FirstFrame {
 /// What the stream was like when something was taken.
 #[derive(Debug, Clone, Copy)]
 struct Scene {
-    carries_hevc: bool,
+    hevc: HevcCarried,
     is_live: bool,
     has_pictures: bool,
 }
@@ -156,7 +156,11 @@ impl Viewer {
 
     /// Whether `batch` is what this viewer is to see next, as it is.
     pub fn is_served_by(&self, batch: &Batch) -> bool {
-        self.cursor.is_current_at(batch.from, batch.has_video) && batch.is_let_through(&self.stream)
+        let reads_it = self.hevc.as_ref().is_none_or(|reader| !reader.is_needed_for(batch.hevc));
+        reads_it
+            && self.first_frame == FirstFrame::Seen
+            && self.cursor.is_current_at(batch.from, batch.has_video)
+            && batch.is_let_through(&self.stream)
     }
 
     /// Takes all of a batch that it is served by.
@@ -183,9 +187,9 @@ impl Viewer {
             if self.first_frame != FirstFrame::Seen {
                 self.look_for_first_frame(out, scene, now);
             }
-            if scene.carries_hevc
-                && taken == Taken::Some
+            if taken == Taken::Some
                 && let Some(reader) = &mut self.hevc
+                && reader.is_needed_for(scene.hevc)
             {
                 reader.read(out);
                 if out.is_empty() {
@@ -226,11 +230,8 @@ impl Viewer {
             let state = self.stream.state.read();
             let portion = self.cursor.take(&state.ring, state.gate.open(), out, packets_max, bytes_max);
             let end = if portion.packets == 0 { state.end_reason() } else { None };
-            let scene = Scene {
-                carries_hevc: state.carries_hevc,
-                is_live: state.is_live(),
-                has_pictures: state.has_pictures(),
-            };
+            let scene =
+                Scene { hevc: state.hevc, is_live: state.is_live(), has_pictures: state.has_pictures() };
             (portion, end, scene)
         };
         if let Some(packets) = portion.skipped {

@@ -74,3 +74,19 @@ fn nothing_is_rewritten_behind_a_header_that_is_none_or_of_another_codec() {
     }
     assert_eq!(payloads(&viewer.drain()), sent[2..]);
 }
+
+#[test]
+fn a_batch_serves_those_who_read_what_is_published() {
+    let stage = Stage::new(HubSettings::default());
+    let mut viewers = [Legacy, Enhanced].map(|form| reader(&stage, form));
+    let mut source = stage.publisher(0);
+    source.video([&b"\x90hvc1"[..], &record()].concat().into(), 0);
+    source.video(b"\x93hvc1keyframe".as_slice().into(), 0);
+    viewers.each_mut().map(Watcher::drain);
+    let mut tide = viewers[0].viewer.tide();
+    let mark = tide.settle();
+    source.video(b"\xA3hvc1picture".as_slice().into(), 40);
+    let until = tide.settle();
+    let batch = tide.gather(mark, until, 8, 1000).unwrap();
+    assert_eq!(viewers.map(|watcher| watcher.viewer.is_served_by(&batch)), [false, true]);
+}
