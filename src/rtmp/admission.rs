@@ -51,7 +51,8 @@ fn token<'a>(connect: &'a ConnectRequest, name: &'a UrlText) -> Option<&'a str> 
 pub(super) fn hevc_form(connect: &ConnectRequest, name: &UrlText) -> HevcForm {
     let texts = [name, &connect.app, &connect.tc_url].into_iter();
     let asked = texts.filter_map(|text| parameter(text.as_str(), HEVC_PARAMETER)).find_map(HevcForm::parse);
-    asked.unwrap_or(if connect.reads_enhanced("hvc1") { HevcForm::Enhanced } else { HevcForm::Legacy })
+    let told = if connect.reads_enhanced("hvc1") { HevcForm::Enhanced } else { HevcForm::Legacy };
+    asked.unwrap_or(told)
 }
 
 fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
