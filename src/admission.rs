@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::conferences::Conferences;
 use crate::domain::media_url::{MediaGrant, MediaKey};
 use crate::domain::{Direction, Reason, Refusal, Timestamp};
+use crate::drain::Drain;
 use crate::hub::{Protocol, SessionGuard, SessionStart, SessionTable};
 
 /// The query parameter that holds the media token.
@@ -16,6 +17,7 @@ pub struct Admission {
     key: MediaKey,
     sessions: SessionTable,
     conferences: Arc<Conferences>,
+    drain: Drain,
 }
 
 /// What a URL asks for, and who shows it.
@@ -46,7 +48,13 @@ pub struct Admitted {
 impl Admission {
     /// Admits by tokens of `key` into `sessions`, where `conferences` say that the right holds.
     pub fn new(key: MediaKey, sessions: SessionTable, conferences: Arc<Conferences>) -> Self {
-        Self { key, sessions, conferences }
+        Self { key, sessions, conferences, drain: Drain::default() }
+    }
+
+    /// The same, which lets nobody in while `drain` stands.
+    #[must_use]
+    pub fn while_not(self, drain: Drain) -> Self {
+        Self { drain, ..self }
     }
 
     /// Lets a request in or says why not. The session stands in the table before the right is read: whoever takes the
@@ -56,6 +64,7 @@ impl Admission {
             Reason::UrlInvalid.because("the URL carries no token: use the URL exactly as the gateway gave it")
         })?;
         let grant = self.key.verify(asked.stream, token, asked.direction, asked.now)?;
+        self.drain.admit()?;
         let session = self.sessions.enter(SessionStart {
             right: grant.right.clone(),
             protocol: asked.protocol,

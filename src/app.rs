@@ -1,15 +1,19 @@
 //! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
 mod doors;
+mod readings;
 mod relays;
+mod reload;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,27 +23,26 @@ use crate::conferences::Conferences;
 use crate::conferences::apps::{self, Apps, AppsError, KeyFile};
 use crate::conferences::keys::{MasterKeyError, stored_token_keys};
 use crate::conferences::passwords::Passwords;
-use crate::conferences::quota::{AppLimits, LimitLookup};
 use crate::conferences::voip_sessions::VoipSessions;
 use crate::config::Config;
 use crate::control::admin::{AdminDeps, Changes};
-use crate::control::ops::{MetricsAccess, Ops, Readiness, Unready};
+use crate::control::ops::{MetricsAccess, Ops};
 use crate::control::server::{self, ServeOptions};
 use crate::control::urls::Endpoints;
-use crate::control::{self, Control, ControlDeps, CorsOrigins, Guard, GuardSettings, Heartbeats};
+use crate::control::{self, Control, ControlDeps, Guard, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Refusal, Seq, Timestamp};
+use crate::drain::Drain;
 use crate::entrance::Entrance;
 use crate::entropy::{self, EntropyError};
 use crate::events::webhooks::WebhookSettings;
 use crate::events::{Feed, Gatekeeper, Revoker, Webhooks};
 use crate::flv::FlvDoor;
-use crate::hub::{Hub, HubSettings, SessionTable};
+use crate::hub::{Hub, HubSettings, SessionCounts, SessionTable};
 use crate::listen::{ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
-use crate::outbound::{Outbound, Policy};
-use crate::places::{PlaceLimits, Places};
+use crate::places::Places;
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
 use crate::relays::{RelayTable, Relays};
 use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
@@ -47,13 +50,17 @@ use crate::rtmp::crowd::{Crowds, MergeWindows};
 use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
-use crate::telemetry::{Metrics, Readings};
+use crate::telemetry::Metrics;
 use crate::tls::TlsError;
 use doors::{Entrances, Listeners, TlsParts};
 use relays::RelayParts;
+use reload::Current;
+pub use reload::{ReloadError, Reloader, Source};
 
 /// How long a connection that is over may take to read its last answer: a round trip on a poor network.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Between two looks whether anybody is still inside: soon enough for whoever waits for the end.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a probe of the ops listener may take to finish when all else has stopped.
 const OPS_GRACE: Duration = Duration::from_secs(1);
 
@@ -92,6 +99,12 @@ pub enum StartError {
 /// The running gateway.
 pub struct App {
     listening: Listening,
+    drain: Drain,
+    /// How long a stop may take, in milliseconds, and how much of it leaves those inside alone.
+    drain_ms: u64,
+    notice: Duration,
+    reloader: Arc<Reloader>,
+    sessions: SessionTable,
     draining: CancellationToken,
     /// Listeners, connections and requests.
     doors: TaskTracker,
@@ -118,7 +131,7 @@ pub fn check_tls(config: &Config) -> Result<Vec<String>, TlsError> {
 
 impl App {
     /// Starts everything. Nothing is accepted before all of it stands.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, source: Source) -> Result<Self, StartError> {
         // First, so that a second process on the same data touches nothing.
         let data_dir = DataDir::open(&config.data_dir)?;
         data_dir.check_whole()?;
@@ -136,10 +149,19 @@ impl App {
         let apps = Apps::open(store.clone(), &app_key.app, app_key.secret.expose()).await?;
         let apps = Arc::new(apps.with_key_file(Arc::new(KeyFileIn(data_dir.path().to_owned()))));
 
+        let (drain, current) = (Drain::default(), Current::new(&config));
         let hub = Hub::new(hub_settings(&config));
         let known_conferences = Arc::new(OnceLock::new());
         let known_webhooks = Arc::new(OnceLock::new());
-        let metrics = Metrics::with_readings(readings(&store, &hub, &known_conferences, &known_webhooks));
+        let known_feed = Arc::new(OnceLock::new());
+        let metrics = Metrics::with_readings(readings::readings(
+            &store,
+            &hub,
+            &drain,
+            &known_conferences,
+            &known_webhooks,
+            &known_feed,
+        ));
         let sessions = SessionTable::new(config.plays_per_url as usize);
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
@@ -147,6 +169,7 @@ impl App {
         let contacts = Arc::new(Contacts::new(contact_times(&config)));
         let draining = CancellationToken::new();
         let feed = Arc::new(Feed::new(store.clone(), config.event_sockets_max, draining.clone()));
+        let _ = known_feed.set(Arc::downgrade(&feed));
         contacts.count_as_present(feed.clone());
         let relay_table = Arc::<RelayTable>::default();
         contacts.count_as_present(relay_table.clone());
@@ -157,15 +180,15 @@ impl App {
         .await?;
         // Before anybody is let in.
         gatekeeper.adopt(&conferences);
-        conferences.limit_apps(app_limits(&config, &apps));
+        conferences.limit_apps(reload::app_limits(&current, &apps));
         contacts.expect_everyone(&conferences);
         let _ = known_conferences.set(Arc::downgrade(&conferences));
-        let outbound = outbound(&config);
+        let outbound = reload::outbound(&current);
         let policy = outbound.policy().clone();
         let webhooks = Webhooks::open(
             store.clone(),
             Arc::clone(&conferences),
-            outbound,
+            outbound.clone(),
             webhook_settings(&config),
             metrics.clone(),
         )
@@ -207,13 +230,10 @@ impl App {
         };
         presence.spawn(retention.run(presence_stop.clone()));
 
-        let places = Places::new(PlaceLimits {
-            connections_max: config.connections_max as usize,
-            connections_per_address_max: config.connections_per_address_max as usize,
-        });
+        let places = Places::new(reload::place_limits(&config));
         let doors = TaskTracker::new();
-        let admission =
-            Arc::new(Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences)));
+        let admission = Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences));
+        let admission = Arc::new(admission.while_not(drain.clone()));
         let meters = Meters::new(&metrics);
         let gateway = Arc::new(Gateway {
             settings: rtmp_settings(&config),
@@ -233,21 +253,6 @@ impl App {
                 doors.spawn(listener::listen(socket, entrance.clone(), Arc::clone(&gateway), doors.clone()));
             }
         }
-        let changes = Changes::default();
-        let admin = AdminDeps {
-            conferences: Arc::clone(&conferences),
-            apps: Arc::clone(&apps),
-            voip_sessions: Arc::clone(&voip_sessions),
-            webhooks: Arc::clone(&webhooks),
-            listening,
-            changes: changes.clone(),
-        };
-        let control_socket = control_socket(data_dir.path()).map(|socket| {
-            let router = control::admin::router(admin);
-            let grace = Duration::from_millis(config.drain_ms);
-            doors.spawn(control::admin::serve(socket.listener, router, changes, grace, draining.clone()));
-            socket.file
-        });
         let flv = Arc::new(FlvDoor::new(
             hub.clone(),
             admission,
@@ -259,8 +264,8 @@ impl App {
             conferences: Arc::clone(&conferences),
             sessions: sessions.clone(),
             hub: hub.clone(),
-            apps,
-            voip_sessions,
+            apps: Arc::clone(&apps),
+            voip_sessions: Arc::clone(&voip_sessions),
             passwords: Arc::new(Passwords::new(entropy::bytes()?)),
             heartbeats: contacts,
             feed: feed.clone(),
@@ -270,10 +275,38 @@ impl App {
             keys,
             settings: control_settings(&config),
             endpoints: endpoints(&config, listening),
-            guard: Guard::new(guard_settings(&config)),
-            cors: config.cors_origins.0.clone().map_or(CorsOrigins::Any, CorsOrigins::Only),
+            guard: Guard::new(reload::guard_settings(&config)),
+            cors: reload::cors_origins(&config),
+            drain: drain.clone(),
             places: Arc::clone(&places),
             metrics: metrics.clone(),
+        });
+        let reloader = Arc::new(Reloader {
+            source,
+            current,
+            places: Arc::clone(&places),
+            control: control.clone(),
+            outbound,
+            turn: Mutex::default(),
+        });
+        let changes = Changes::default();
+        let admin = AdminDeps {
+            conferences: Arc::clone(&conferences),
+            apps: Arc::clone(&apps),
+            voip_sessions: Arc::clone(&voip_sessions),
+            webhooks: Arc::clone(&webhooks),
+            listening,
+            changes: changes.clone(),
+            inside: (feed.clone(), sessions.clone()),
+            drain: drain.clone(),
+            drain_ms: config.drain_ms,
+            reload: reload::as_asked(&reloader),
+        };
+        let control_socket = control_socket(data_dir.path()).map(|socket| {
+            let router = control::admin::router(admin);
+            let grace = stop_grace(&config);
+            doors.spawn(control::admin::serve(socket.listener, router, changes, grace, draining.clone()));
+            socket.file
         });
         let router = control::router(control);
         for (bound, entrance) in [(Some(listeners.http), entrances.http), (listeners.https, entrances.https)]
@@ -287,7 +320,7 @@ impl App {
         let ops_stop = CancellationToken::new();
         let ops = TaskTracker::new();
         let ops_router = control::ops::router(Ops {
-            readiness: readiness(&conferences, &draining),
+            readiness: readings::readiness(&conferences, &drain),
             metrics: metrics.clone(),
             access: MetricsAccess::new(
                 config.ops_listen.is_loopback(),
@@ -302,6 +335,11 @@ impl App {
         ));
         Ok(Self {
             listening,
+            drain,
+            drain_ms: config.drain_ms,
+            notice: Duration::from_millis(config.stop_notice_ms()),
+            reloader,
+            sessions,
             draining,
             doors,
             feed,
@@ -324,9 +362,22 @@ impl App {
         self.listening
     }
 
-    /// Ends everything, the doors first: what comes in ends before what it needs. Returns when no task is left; the
-    /// caller limits the time.
+    /// Takes settings anew.
+    pub fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
+        self.reloader.reload()
+    }
+
+    /// Lets nobody new in and tells those inside. When they have left, or had their time, ends everything, the doors first:
+    /// what comes in ends before what it needs. Returns when no task is left; the caller limits the time.
     pub async fn stop(self) {
+        self.drain.begin_end(self.drain_ms, Instant::now());
+        let all_left = async {
+            self.feed.ended().await;
+            while self.sessions.counts() != SessionCounts::default() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = timeout(self.notice, all_left).await;
         self.draining.cancel();
         self.doors.close();
         self.doors.wait().await;
@@ -434,19 +485,6 @@ impl Heartbeats for Contacts {
     }
 }
 
-/// An app's own limits, and those of the settings where it has none.
-fn app_limits(config: &Config, apps: &Arc<Apps>) -> LimitLookup {
-    let (rooms_per_day_max, conferences_max) = (config.rooms_per_day_max, config.conferences_per_app_max);
-    let apps = Arc::clone(apps);
-    Arc::new(move |app| {
-        let own = apps.is_there(app).then(|| apps.limits(app))?;
-        Some(AppLimits {
-            rooms_per_day_max: own.rooms_per_day_max.unwrap_or(rooms_per_day_max),
-            conferences_max: own.conferences_max.unwrap_or(conferences_max),
-        })
-    })
-}
-
 fn contact_times(config: &Config) -> ContactTimes {
     ContactTimes {
         first_contact: Duration::from_millis(config.first_contact_ms),
@@ -478,13 +516,6 @@ fn hub_settings(config: &Config) -> HubSettings {
     }
 }
 
-/// Calls to addresses outside, and to those inside that the operator allows.
-fn outbound(config: &Config) -> Outbound {
-    let allowed = config.outbound_allow.clone();
-    let policy = Policy::new(move |address| allowed.contains(address));
-    Outbound::new(policy, Duration::from_millis(config.webhook_timeout_ms))
-}
-
 fn webhook_settings(config: &Config) -> WebhookSettings {
     WebhookSettings {
         retry_min: Duration::from_millis(config.webhook_retry_min_ms),
@@ -512,60 +543,14 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
     }
 }
 
-/// What a scrape of the metrics reads. Conferences are opened after the metrics, which their watchers count into.
-fn readings(
-    store: &Arc<EmbeddedStore>,
-    hub: &Hub,
-    conferences: &Arc<OnceLock<Weak<Conferences>>>,
-    webhooks: &Arc<OnceLock<Weak<Webhooks>>>,
-) -> impl Fn() -> Readings + Send + Sync + 'static {
-    let (store, hub, conferences) = (Arc::clone(store), hub.clone(), Arc::clone(conferences));
-    let webhooks = Arc::clone(webhooks);
-    move || {
-        let webhooks = webhooks.get().and_then(Weak::upgrade).map(|webhooks| webhooks.stats());
-        let stats = store.stats();
-        let media = hub.totals();
-        let conferences = conferences.get().and_then(Weak::upgrade);
-        Readings {
-            conferences: conferences.map_or(0, |conferences| conferences.count()),
-            streams: hub.stream_count(),
-            viewer_skips: media.skips,
-            b_frames: media.b_frames,
-            publisher_changes: media.publisher_changes,
-            publisher_gap_ms: media.publisher_gap_ms,
-            first_frames: media.first_frames,
-            first_frame_ms: media.first_frame_ms,
-            store_bytes: stats.file_bytes,
-            store_wal_bytes: stats.wal_bytes,
-            store_operations: stats.operations,
-            store_commits: stats.commits,
-            store_failed_commits: stats.failed_commits,
-            store_refused: stats.refused_busy,
-            webhook_lanes: webhooks.map_or(0, |webhooks| webhooks.lanes),
-            webhook_lag_ms: webhooks.map_or(0, |webhooks| webhooks.lag_ms),
-        }
-    }
-}
-
 fn control_settings(config: &Config) -> control::Settings {
     control::Settings {
         limits: config.conference_limits(),
         user_token_ttl_secs: config.user_token_ttl_seconds,
         ticket_ttl_secs: config.ticket_ttl_seconds,
         media_url_ttl_secs: config.media_url_ttl_seconds,
-        drain_ms: config.drain_ms,
         answer_stall: Duration::from_millis(config.viewer_stall_ms),
         event_ping: Duration::from_millis(config.event_ping_ms),
-    }
-}
-
-fn guard_settings(config: &Config) -> GuardSettings {
-    GuardSettings {
-        requests_in_flight_max: config.requests_in_flight_max,
-        requests_per_address: config.requests_per_address,
-        requests_per_credential: config.requests_per_credential,
-        failed_authentications_per_address: config.failed_authentications_per_address,
-        wrong_passwords_per_user: config.wrong_passwords_per_user,
     }
 }
 
@@ -583,22 +568,13 @@ fn serve_options(config: &Config, entrance: Entrance, metrics: &Metrics) -> Serv
     ServeOptions {
         head_timeout: Duration::from_millis(config.handshake_timeout_ms),
         write_stall: Duration::from_millis(config.viewer_stall_ms),
-        grace: Duration::from_millis(config.drain_ms),
+        grace: stop_grace(config),
         entrance,
         metrics: metrics.clone(),
     }
 }
 
-fn readiness(conferences: &Arc<Conferences>, draining: &CancellationToken) -> Readiness {
-    let (conferences, draining) = (Arc::clone(conferences), draining.clone());
-    Arc::new(move || {
-        let mut unready = Vec::new();
-        if draining.is_cancelled() {
-            unready.push(Unready { part: "gateway", why: "it is shutting down".to_owned() });
-        }
-        if let Some(why) = conferences.store_trouble() {
-            unready.push(Unready { part: "store", why });
-        }
-        unready
-    })
+/// What is left of a stop when those inside have had their time.
+fn stop_grace(config: &Config) -> Duration {
+    Duration::from_millis(config.drain_ms - config.stop_notice_ms())
 }

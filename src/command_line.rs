@@ -11,8 +11,8 @@ use crate::listen::{Listening, reachable};
 pub use operator::{
     ApiArguments, AppAddArguments, AppCommand, AppLimitsArguments, AppListArguments, AppRemoveArguments,
     AppRotateArguments, BackupArguments, Ceiling, ConferenceCommand, ConferenceShowArguments,
-    ConferencesArguments, DataDirArguments, EndArguments, EventsArguments, KickArguments, OperatorCommand,
-    RestoreArguments, SessionsArguments, TokenArguments,
+    ConferencesArguments, DataDirArguments, DrainArguments, EndArguments, EventsArguments, GatewayArguments,
+    KickArguments, OperatorCommand, RestoreArguments, SessionsArguments, TokenArguments,
 };
 
 const EXAMPLES: &str = "\
@@ -35,7 +35,7 @@ Examples:
   TIDEGATE_RTMP_LISTEN=127.0.0.1:0 tidegate serve     any free port, told on stdout
 
 Once it listens, one line of JSON on stdout names the addresses; the log goes to stderr.
-SIGTERM or SIGINT ends it in order, a second one at once.";
+SIGTERM or SIGINT ends it in order, a second one at once. SIGHUP reads the settings again.";
 
 const KEY_EXAMPLES: &str = "\
 Example:
@@ -47,6 +47,14 @@ it belongs into your backend, never into a mini program.";
 const HEALTHCHECK_EXAMPLES: &str = "\
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"tidegate\", \"healthcheck\"]";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  sudo -u tidegate tidegate doctor --config /etc/tidegate.toml
+  tidegate doctor --json | jq '.checks[] | select(.verdict != \"ok\")'
+
+It works beside the running gateway and before its first start. Run it as the gateway's user and
+with its environment: it sees what they see.";
 
 /// A conference gateway for mini programs: rooms, tickets and roles directly on RTMP and FLV.
 #[derive(Debug, Parser)]
@@ -80,6 +88,9 @@ pub enum Command {
     /// Ask the running gateway whether it is ready: exit code 0 if so, else 1.
     #[command(after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(HealthcheckArguments),
+    /// Look at the settings and the machine, and say what would trouble the gateway: exit code 1 if something fails.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArguments),
     /// What operators ask for.
     #[command(flatten)]
     Operator(OperatorCommand),
@@ -124,6 +135,17 @@ pub struct HealthcheckArguments {
     /// The ops listener, instead of the one in the settings.
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<SocketAddr>,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// The TOML file that the gateway uses.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A few lines for a person who has just started the gateway, with commands to paste into another terminal.

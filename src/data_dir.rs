@@ -197,10 +197,7 @@ impl DataDir {
 
     /// Refuses to serve what a restore has left half done.
     pub fn check_whole(&self) -> Result<(), DataDirError> {
-        match fs::symlink_metadata(self.path.join(HALF_RESTORED_FILE)) {
-            Ok(_) => Err(DataDirError::HalfRestored { path: self.path.clone() }),
-            Err(_) => Ok(()),
-        }
+        check_whole(&self.path)
     }
 
     /// Marks it as half restored. The mark is on disk when this returns, and stays until [`Self::is_restored`].
@@ -352,6 +349,20 @@ pub fn check(path: &Path) -> Result<(), DataDirError> {
         }
     }
     Ok(())
+}
+
+/// Bytes that this user may still write to the disk that holds `folder`.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Whether no restore into the data directory `path` broke off half way.
+pub fn check_whole(path: &Path) -> Result<(), DataDirError> {
+    match fs::symlink_metadata(path.join(HALF_RESTORED_FILE)) {
+        Ok(_) => Err(DataDirError::HalfRestored { path: path.to_owned() }),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The nearest thing on the way to `path` that exists, where that is no folder.

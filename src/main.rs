@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use tidegate::app::{self, App};
+use tidegate::app::{self, App, Source};
 use tidegate::cli::{self, CliError};
 use tidegate::command_line::{
-    self, Command, CommandLine, DataDirArguments, HealthcheckArguments, KeyCommand, OperatorCommand,
-    ServeArguments,
+    self, Command, CommandLine, DataDirArguments, DoctorArguments, HealthcheckArguments, KeyCommand,
+    OperatorCommand, ServeArguments,
 };
 use tidegate::config::{self, Config, Loaded};
+use tidegate::doctor::{self, Verdict};
 use tidegate::listen::Listening;
 use tidegate::{data_dir, healthcheck, listen, open_files, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve(&arguments),
         Command::Key { command: KeyCommand::Show(arguments) } => show_key(&arguments.data_dir),
         Command::Healthcheck(arguments) => check_health(&arguments),
+        Command::Doctor(arguments) => see_doctor(&arguments),
         Command::Operator(command) => run_operator(command),
     };
     match outcome {
@@ -95,6 +97,20 @@ fn check_health(arguments: &HealthcheckArguments) -> Result<(), Failure> {
     Ok(healthcheck::ask(listen::reachable(address))?)
 }
 
+fn see_doctor(arguments: &DoctorArguments) -> Result<(), Failure> {
+    let report = doctor::examine(arguments.config.as_deref(), env::vars_os());
+    say(&if arguments.json {
+        format!("{}\n", serde_json::to_string_pretty(&report)?)
+    } else {
+        report.text()
+    })?;
+    match report.count(Verdict::Fail) {
+        0 => Ok(()),
+        1 => Err("one check failed".into()),
+        failed => Err(format!("{failed} checks failed").into()),
+    }
+}
+
 fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
     if arguments.print_config {
         return say(&config::annotated_defaults());
@@ -103,14 +119,16 @@ fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
     if arguments.check {
         return check(&config, &warnings);
     }
-    telemetry::start_logging(config.log.as_str(), config.log_format)?;
+    let log = telemetry::start_logging(config.log.as_str(), config.log_format)?;
+    let file = arguments.config.clone();
+    let source = Source { read: Box::new(move || Config::load(file.as_deref(), env::vars_os())), log };
     let mut warnings = warnings;
     warnings.extend(open_files::raise_limit(config.connections_max));
     warnings.extend(data_dir::wide_rights(&config.data_dir));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         format!("cannot start the runtime: {error}; check the limits of processes and files")
     })?;
-    let outcome = runtime.block_on(run(config, &warnings));
+    let outcome = runtime.block_on(run(config, source, &warnings));
     // After an orderly stop no task is left; after one cut short the rest must not hold the process.
     runtime.shutdown_background();
     outcome
@@ -128,15 +146,15 @@ fn check(config: &Config, warnings: &[String]) -> Result<(), Failure> {
     say("the settings are good\n")
 }
 
-async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
+async fn run(config: Config, source: Source, warnings: &[String]) -> Result<(), Failure> {
     // Before anything else: a signal that arrives during the start must not kill the process half-way.
-    let mut signals = StopSignals::new()
+    let mut signals = Signals::new()
         .map_err(|error| format!("cannot handle signals: {error}; check the limit of open files"))?;
     let stop_within = Duration::from_millis(config.drain_ms) + STOP_MARGIN;
     let data_dir = config.data_dir.clone();
     let app = tokio::select! {
-        started = App::start(config) => started?,
-        signal = signals.next() => {
+        started = App::start(config, source) => started?,
+        signal = signals.stop() => {
             tracing::info!(signal, "stopped before the start was complete");
             return Ok(());
         }
@@ -147,7 +165,13 @@ async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
     }
     announce(&data_dir, &app.listening())?;
 
-    let signal = signals.next().await;
+    let signal = loop {
+        match signals.next().await {
+            Asked::Stop(signal) => break signal,
+            // It tells the log how it went.
+            Asked::Reload => drop(app.reload()),
+        }
+    };
     tracing::info!(signal, "stopping; another signal cuts it short");
     tokio::select! {
         stopped = tokio::time::timeout(stop_within, app.stop()) => {
@@ -156,7 +180,7 @@ async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
             })?;
             tracing::info!("stopped");
         }
-        signal = signals.next() => tracing::warn!(signal, "the stop is cut short"),
+        signal = signals.stop() => tracing::warn!(signal, "the stop is cut short"),
     }
     Ok(())
 }
@@ -173,22 +197,51 @@ fn announce(data_dir: &Path, listening: &Listening) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The signals that ask for an end.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What a signal asks for.
+enum Asked {
+    /// The end, by the signal of this name.
+    Stop(&'static str),
+    /// The settings anew.
+    Reload,
 }
 
-impl StopSignals {
+/// The signals that ask for something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    /// Whether a terminal was there at the start, whose end is told by SIGHUP as well.
+    had_terminal: bool,
+}
+
+impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            had_terminal: io::stdin().is_terminal(),
+        })
     }
 
-    /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            // A window that was closed ends what ran in it.
+            _ = self.hang_up.recv() => match self.had_terminal && !io::stdin().is_terminal() {
+                true => Asked::Stop("SIGHUP"),
+                false => Asked::Reload,
+            },
+        }
+    }
+
+    /// The name of the next signal that asks for the end.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Asked::Stop(name) = self.next().await {
+                return name;
+            }
         }
     }
 }

@@ -10,10 +10,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 pub use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
@@ -227,7 +228,7 @@ pub struct Outbound {
     policy: Policy,
     timeout: Duration,
     /// Made at the first call: it reads the certificates of the system.
-    client: Arc<OnceLock<Result<reqwest::Client, String>>>,
+    client: Arc<Mutex<Option<reqwest::Client>>>,
 }
 
 impl fmt::Debug for Outbound {
@@ -247,6 +248,22 @@ impl Outbound {
         &self.policy
     }
 
+    fn client(&self) -> reqwest::Result<reqwest::Client> {
+        let mut kept = self.client.lock();
+        if let Some(client) = &*kept {
+            return Ok(client.clone());
+        }
+        let client = client(&self.policy)?;
+        *kept = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Calls no one any more over a connection that stands: the policy has changed, and it is asked when a connection is
+    /// made.
+    pub fn forget_connections(&self) {
+        *self.client.lock() = None;
+    }
+
     /// Posts `body` as JSON with more headers, and gives the status of the answer, which may be any.
     pub async fn post_json(
         &self,
@@ -256,8 +273,7 @@ impl Outbound {
     ) -> Result<u16, CallError> {
         // A literal address never passes the resolver.
         self.policy.check_url(url)?;
-        let client = self.client.get_or_init(|| client(&self.policy).map_err(|error| chain(&error)));
-        let client = client.as_ref().map_err(|error| CallError::Unreachable(error.clone()))?;
+        let client = self.client().map_err(|error| CallError::Unreachable(chain(&error)))?;
         let mut request = client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             request = request.header(*name, value);

@@ -11,7 +11,7 @@ use crate::config::{AddressRanges, Config};
 use crate::control::urls::RtmpScheme;
 use crate::entrance::{Admit, Entrance, Newcomer, Place};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
-use crate::places::{self, Places};
+use crate::places::{self, Full, Places};
 use crate::telemetry::{Metrics, Protocol};
 use crate::tls::{Outcome, Pair, Renewal, Tls, TlsDoor, TlsError, TlsFiles};
 
@@ -191,16 +191,20 @@ fn admit_http(config: &Config, places: &Arc<Places>, metrics: &Metrics) -> Admit
     })
 }
 
-fn counted(place: Option<places::Place>, metrics: &Metrics, protocol: Protocol) -> Option<Place> {
+fn counted(place: Result<places::Place, Full>, metrics: &Metrics, protocol: Protocol) -> Option<Place> {
     let place = brought(place, metrics)?;
     let open = metrics.connection_opened(protocol);
     Some(Arc::new((place, open)))
 }
 
 /// A place on a connection that is counted already.
-fn brought(place: Option<places::Place>, metrics: &Metrics) -> Option<Place> {
-    if place.is_none() {
-        metrics.connections_refused("no_place").inc();
+fn brought(place: Result<places::Place, Full>, metrics: &Metrics) -> Option<Place> {
+    match place {
+        Ok(place) => Some(Arc::new(place)),
+        Err(full) => {
+            metrics.connections_refused(full.setting()).inc();
+            metrics.limit_reached(full.setting());
+            None
+        }
     }
-    place.map(|place| Arc::new(place) as Place)
 }

@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod gateway;
 mod output;
+mod running;
 
 use crate::command_line::{AppCommand, ConferenceCommand, OperatorCommand};
 
@@ -42,6 +43,9 @@ async fn carry_out(command: OperatorCommand) -> Result<(), CliError> {
         OperatorCommand::Events(arguments) => events::events(&arguments).await,
         OperatorCommand::Sessions(arguments) => conferences::sessions(&arguments).await,
         OperatorCommand::Token(arguments) => conferences::token(&arguments).await,
+        OperatorCommand::Drain(arguments) => running::drain(&arguments).await,
+        OperatorCommand::Undrain(arguments) => running::undrain(&arguments).await,
+        OperatorCommand::Reload(arguments) => running::reload(&arguments).await,
         OperatorCommand::Backup(arguments) => files::backup(&arguments),
         OperatorCommand::Restore(arguments) => files::restore(&arguments).await,
     }

@@ -49,6 +49,23 @@ const TOKEN_EXAMPLES: &str = "\
 Example, a user that may open rooms of its own for ten minutes:
   tidegate token alice --can-create --ttl 600";
 
+const DRAIN_EXAMPLES: &str = "\
+Examples:
+  tidegate drain --deadline-ms 600000    nobody new; those inside are told ten minutes
+  tidegate undrain                       everybody again
+  tidegate drain && sleep 600 && systemctl stop tidegate
+
+New conferences, joins, publishes and plays are refused with the reason `draining`; who is inside
+goes on, as long as its connections last. Nothing ends by itself at the deadline.";
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  tidegate reload                        what SIGHUP does, and tells how it went
+  tidegate serve --print-config | grep -A1 'Reload'
+
+The file and the environment are read as at the start. All changes are taken or none: a value that
+is wrong, or a setting that takes a restart, leaves everything as it is.";
+
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   tidegate backup /backup/tidegate-$(date +%F).db
@@ -105,6 +122,15 @@ pub enum OperatorCommand {
     /// Make a user token, with which a user acts without the app key.
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(TokenArguments),
+    /// Let nobody new in, tell those inside, and let them go on: before a restart, or to empty this gateway.
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(DrainArguments),
+    /// Take a drain back.
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Undrain(GatewayArguments),
+    /// Read the settings again; those that can change while the gateway runs are changed.
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(GatewayArguments),
     /// Copy everything that the gateway keeps into one file, while it runs or not.
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup(BackupArguments),
@@ -346,6 +372,28 @@ pub struct TokenArguments {
     /// Which gateway and app.
     #[command(flatten)]
     pub api: ApiArguments,
+}
+
+/// What commands take that change the running gateway.
+#[derive(Debug, Clone, Args)]
+pub struct GatewayArguments {
+    /// Which gateway.
+    #[command(flatten)]
+    pub data_dir: DataDirArguments,
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `drain` takes.
+#[derive(Debug, Args)]
+pub struct DrainArguments {
+    /// How long those inside are told that they have; without this drain_ms of the settings.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=86_400_000))]
+    pub deadline_ms: Option<u64>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
 }
 
 /// What `backup` takes.

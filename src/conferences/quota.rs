@@ -174,7 +174,8 @@ fn take(shared: &Arc<Shared>, app: &AppId, now: Timestamp) -> Result<Option<Perm
     if open >= limits.conferences_max as usize {
         let max = limits.conferences_max;
         return Err(Reason::Overloaded
-            .because(format!("this app has {max} conferences open, as many as it may; end some first")));
+            .because(format!("this app has {max} conferences open, as many as it may; end some first"))
+            .at("conferences_per_app_max"));
     }
     let is_counted = limits.rooms_per_day_max < u32::MAX;
     if is_counted {
@@ -227,7 +228,8 @@ async fn reserve(shared: &Arc<Shared>, app: &AppId, max: u32, now: Timestamp) ->
 
 fn day_is_full(max: u32, now: Timestamp) -> Refusal {
     let detail = format!("this app has made {max} conferences today (UTC), as many as it may in a day");
-    Reason::RateLimited.because(detail).after(Duration::from_millis(DAY_MS - now.0 % DAY_MS))
+    let full = Reason::RateLimited.because(detail).at("rooms_per_day_max");
+    full.after(Duration::from_millis(DAY_MS - now.0 % DAY_MS))
 }
 
 fn number(value: &[u8]) -> Result<u32, ()> {

@@ -147,6 +147,14 @@ pub enum ConfigError {
     NoRtmp,
 }
 
+/// Settings were changed that a running gateway cannot change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} cannot change while the gateway runs, so that nothing was changed; take the change back, or restart the gateway",
+    .0.join(", ")
+)]
+pub struct NeedsRestart(pub Vec<&'static str>);
+
 /// The settings, and what is odd about them without being wrong.
 #[derive(Debug)]
 pub struct Loaded {
@@ -173,6 +181,21 @@ impl Config {
         config.refuse_half_tls()?;
         warnings.extend(config.oddities());
         Ok(Loaded { config, warnings })
+    }
+
+    /// What a change to `next` changes: the keys of the settings that differ, if a running gateway can take all of them.
+    pub fn live_changes(&self, next: &Self) -> Result<Vec<&'static str>, NeedsRestart> {
+        let differing = self.differences(next);
+        let fixed: Vec<_> = differing.iter().filter(|setting| !setting.is_live).collect();
+        if fixed.is_empty() {
+            return Ok(differing.iter().map(|setting| setting.key).collect());
+        }
+        Err(NeedsRestart(fixed.iter().map(|setting| setting.key).collect()))
+    }
+
+    /// How long a stop leaves those inside alone.
+    pub fn stop_notice_ms(&self) -> u64 {
+        self.drain_notice_ms.min(self.drain_ms / 2)
     }
 
     /// The places in a conference that names no limits of its own.

@@ -37,6 +37,8 @@ pub(super) struct Setting {
     pub(super) secret: bool,
     /// The default, and for a number its range.
     pub(super) default: Preset,
+    /// Whether a reload takes a new value; else it takes a restart.
+    pub(super) is_live: bool,
 }
 
 /// A default as it is written into a TOML file.
@@ -56,9 +58,12 @@ const fn text(default: &'static str) -> Preset {
     Preset::Text(default)
 }
 
+/// A row that ends with `, live` is of a setting that a reload changes (`app::reload` carries it out).
 macro_rules! settings {
-    ($( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr; )+) => {
-        /// Every setting, checked. After start-up nobody looks at a file or at the environment again.
+    (@is_live live) => { true };
+    (@is_live) => { false };
+    ($( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr $(, $live:ident)?; )+) => {
+        /// Every setting, checked. Nobody looks at a file or at the environment but at the start and for a reload.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Config {
             $( $(#[doc = $doc])+ pub $key: $kind, )+
@@ -72,6 +77,7 @@ macro_rules! settings {
                 form: <$kind as SettingValue>::FORM,
                 secret: <$kind as SettingValue>::SECRET,
                 default: $default,
+                is_live: settings!(@is_live $($live)?),
             } ),+
         ];
 
@@ -80,6 +86,14 @@ macro_rules! settings {
             pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ConfigError> {
                 let [$($key),+] = &SETTINGS;
                 Ok(Self { $( $key: reader.value($key)? ),+ })
+            }
+
+            /// The settings that are not the same in `other`, in the order of the table.
+            pub(super) fn differences(&self, other: &Self) -> Vec<&'static Setting> {
+                let [$($key),+] = &SETTINGS;
+                let mut differing = Vec::new();
+                $( if self.$key != other.$key { differing.push($key); } )+
+                differing
             }
         }
     };
@@ -128,6 +142,10 @@ settings! {
 
     /// How long a stop may take: members are told and media ends in order. It is shorter when no socket is left.
     drain_ms: u64 = number(10_000, 0, HOUR_MS);
+    /// How long a stop leaves those inside alone after they were told of it, so that they can move; not more than half of
+    /// drain_ms, and only as long as somebody is inside. A second: a client on a good network is elsewhere by then, and a
+    /// restart is hardly longer for it.
+    drain_notice_ms: u64 = number(1000, 0, HOUR_MS);
     /// How long a new member may stay without an event socket, a heartbeat or media before it counts as gone.
     /// Two minutes: a person answers a permission dialog in that time.
     first_contact_ms: u64 = number(120_000, 100, HOUR_MS);
@@ -152,9 +170,9 @@ settings! {
 
     /// Connections in all, RTMP and HTTP together: a stream full of viewers, and half as many for all others.
     /// Each needs a file descriptor and some tens of kilobytes.
-    connections_max: u32 = number(15_000, 1, CONNECTIONS_CEILING);
+    connections_max: u32 = number(15_000, 1, CONNECTIONS_CEILING), live;
     /// Connections from one address; loopback is exempt. Two thousand: phones share their carrier's address.
-    connections_per_address_max: u32 = number(2000, 1, CONNECTIONS_CEILING);
+    connections_per_address_max: u32 = number(2000, 1, CONNECTIONS_CEILING), live;
     /// How long a new connection may take until it publishes, plays or has asked its first request.
     /// Ten seconds: a phone on a poor network needs several round trips of a second.
     handshake_timeout_ms: u64 = number(10_000, 100, HOUR_MS);
@@ -167,21 +185,21 @@ settings! {
 
     /// Requests under way at once. Four thousand: a full conference joins at once and finds the answers of others beside it;
     /// one more is told to try again.
-    requests_in_flight_max: u32 = number(4096, 1, CONNECTIONS_CEILING);
+    requests_in_flight_max: u32 = number(4096, 1, CONNECTIONS_CEILING), live;
     /// Requests a second from one address, those with the app key not counted; loopback is exempt.
     /// Two thousand: phones share their carrier's address. An IPv6 network of 64 bits counts as one address.
-    requests_per_address: u32 = number(2000, 1, 1_000_000);
+    requests_per_address: u32 = number(2000, 1, 1_000_000), live;
     /// Requests a second with one member token, user token or ticket of a user, and five times as many at once.
-    requests_per_credential: u32 = number(200, 1, 1_000_000);
+    requests_per_credential: u32 = number(200, 1, 1_000_000), live;
     /// Credentials a minute from one address that prove nothing; loopback is exempt.
     /// Ten a second: phones behind one address come back with tokens that ran out.
-    failed_authentications_per_address: u32 = number(600, 1, 1_000_000);
+    failed_authentications_per_address: u32 = number(600, 1, 1_000_000), live;
     /// Wrong passwords a minute of one user in one conference; then even a right one waits.
     /// Thirty: no person types faster, and eight random characters last for ages.
-    wrong_passwords_per_user: u32 = number(30, 1, 1_000_000);
+    wrong_passwords_per_user: u32 = number(30, 1, 1_000_000), live;
     /// Web pages that may call the API: a comma list of origins such as "https://app.example", or "*" for all. There are
     /// no cookies, so that a page can only use a credential that it holds itself. Empty: none.
-    cors_origins: CorsOriginList = text("*");
+    cors_origins: CorsOriginList = text("*"), live;
     /// Event sockets in all: every viewer of a full stream and as many others; each costs some tens of kilobytes.
     event_sockets_max: u32 = number(20_000, 1, CONNECTIONS_CEILING);
     /// Between two pings on an event socket: well below what proxies and phone networks let a silent connection live.
@@ -197,7 +215,7 @@ settings! {
 
     /// Address ranges of inner networks that webhooks and relays may call, as a comma list. Empty: none; loopback, private,
     /// link-local and other special addresses are refused.
-    outbound_allow: AddressRanges = text("");
+    outbound_allow: AddressRanges = text(""), live;
     /// How long a webhook's receiver may take to answer. Ten seconds: whoever needs longer ought to answer first and work afterwards.
     webhook_timeout_ms: u64 = number(10_000, 100, 120_000);
     /// The longest wait after a webhook's first failure; it doubles with each further one.
@@ -249,9 +267,9 @@ settings! {
     retention_steps_per_second: u32 = number(200, 1, 10_000);
     /// Conferences that one app may make in a day (UTC), rooms and VoIP rooms included.
     /// A hundred thousand: as many VoIP rooms as WeChat lets a mini program make.
-    rooms_per_day_max: u32 = number(100_000, 1, u32::MAX as u64);
+    rooms_per_day_max: u32 = number(100_000, 1, u32::MAX as u64), live;
     /// Conferences that one app may have open at once. Ten thousand of ten members fill the connections of several gateways.
-    conferences_per_app_max: u32 = number(10_000, 1, CONNECTIONS_CEILING);
+    conferences_per_app_max: u32 = number(10_000, 1, CONNECTIONS_CEILING), live;
 
     /// Bytes of media kept per stream for its viewers. 16 MiB hold 20 seconds of 6 Mbit/s.
     ring_bytes_max: usize = number(16 << 20, RING_BYTES_FLOOR, RING_BYTES_CEILING);
@@ -272,7 +290,7 @@ settings! {
     live_lag_max_ms: u32 = number(8000, 100, 120_000);
 
     /// What is logged: off, error, warn, info, debug or trace, or a comma list with module=level, such as "info,tidegate::rtmp=debug".
-    log: LogFilter = text("info");
+    log: LogFilter = text("info"), live;
     /// How a log line looks: text for people, json for collectors.
     log_format: LogFormat = text("text");
 }

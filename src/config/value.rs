@@ -304,6 +304,11 @@ fn is_plain_path(text: &str) -> bool {
 pub struct AddressRanges(Vec<IpNet>);
 
 impl AddressRanges {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether `address` lies in one of the ranges. An IPv4 address that came over an IPv6 socket counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -1,4 +1,4 @@
-//! What operators ask of the running gateway over its control socket: where it listens, and its apps.
+//! What operators ask of the running gateway over its control socket: where it listens, its apps, a drain, a reload.
 //!
 //! Nobody is authenticated here: whoever reaches the socket in the data directory could read the store as well. These
 //! routes are no part of the public API, and no other listener has them.
@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -36,8 +36,10 @@ use crate::conferences::apps::{AppEntry, AppLimits, Apps};
 use crate::conferences::voip_sessions::VoipSessions;
 use crate::domain::conference::Actor;
 use crate::domain::{AppId, Command, Reason, Refusal};
+use crate::drain::Drain;
 use crate::entropy;
-use crate::events::Webhooks;
+use crate::events::{Feed, Webhooks};
+use crate::hub::SessionTable;
 use crate::listen::Listening;
 
 /// Pause after an accept that failed, such as for lack of file descriptors: some may have come free by then.
@@ -59,7 +61,18 @@ pub struct AdminDeps {
     pub listening: Listening,
     /// Carries out what changes something.
     pub changes: Changes,
+    /// Who is inside: event sockets and media sessions.
+    pub inside: (Arc<Feed>, SessionTable),
+    /// Whether anybody new is let in.
+    pub drain: Drain,
+    /// What those inside are given where the operator says nothing, in milliseconds.
+    pub drain_ms: u64,
+    /// Takes the settings anew.
+    pub reload: Reload,
 }
+
+/// Takes the settings anew: the keys of those that changed, or why none has.
+pub type Reload = Arc<dyn Fn() -> Result<Vec<&'static str>, String> + Send + Sync>;
 
 /// The changes under way. One goes on where the command that asked for it goes away: what the store was told, memory must
 /// follow. Clones share everything.
@@ -96,6 +109,8 @@ pub fn router(deps: AdminDeps) -> Router {
         .route("/v1/apps/{app}", delete(remove))
         .route("/v1/apps/{app}/limits", put(limit))
         .route("/v1/apps/{app}/rotation", post(rotate).put(finish).delete(cancel))
+        .route("/v1/drain", put(drain).delete(undrain))
+        .route("/v1/reload", post(reload))
         .fallback(no_such_route)
         .with_state(Arc::new(deps))
 }
@@ -110,6 +125,76 @@ struct GatewayAnswer {
 async fn gateway(State(admin): Admin) -> Response {
     let answer = GatewayAnswer { version: env!("CARGO_PKG_VERSION"), listening: admin.listening };
     json(StatusCode::OK, &answer)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DrainRequest {
+    deadline_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DrainAnswer {
+    /// Whether nobody new is let in now.
+    draining: bool,
+    /// Whether this call changed that.
+    changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    event_sockets: usize,
+    publishers: usize,
+    viewers: usize,
+}
+
+impl DrainAnswer {
+    fn new(admin: &AdminDeps, changed: bool) -> Self {
+        let (feed, sessions) = &admin.inside;
+        let (standing, counts) = (admin.drain.standing(), sessions.counts());
+        Self {
+            draining: standing.is_some(),
+            changed,
+            deadline_ms: standing.map(|standing| standing.deadline_ms),
+            event_sockets: feed.socket_count(),
+            publishers: counts.publishers,
+            viewers: counts.viewers,
+        }
+    }
+}
+
+/// Lets nobody new in and tells those inside. Asked again, it gives them the new deadline.
+async fn drain(State(admin): Admin, Json(request): Json<DrainRequest>) -> Answer<Response> {
+    let deadline_ms = request.deadline_ms.unwrap_or(admin.drain_ms);
+    if !admin.drain.begin(deadline_ms, Instant::now()) {
+        return Err(Reason::Draining.because("the gateway is shutting down").into());
+    }
+    tracing::info!(deadline_ms, "an operator drains the gateway: nobody new is let in");
+    Ok(json(StatusCode::OK, &DrainAnswer::new(&admin, true)))
+}
+
+async fn undrain(State(admin): Admin) -> Answer<Response> {
+    let ended = admin.drain.end();
+    if ended {
+        tracing::info!("an operator ended the drain: everybody is let in again");
+    } else if admin.drain.standing().is_some() {
+        return Err(Reason::Draining.because("the gateway is shutting down; start it again").into());
+    }
+    Ok(json(StatusCode::OK, &DrainAnswer::new(&admin, ended)))
+}
+
+#[derive(Serialize)]
+struct ReloadAnswer {
+    changed: Vec<&'static str>,
+}
+
+async fn reload(State(admin): Admin) -> Answer<Response> {
+    let changes = admin.changes.clone();
+    changes
+        .carry_out(async move {
+            let changed = (admin.reload)().map_err(|why| Reason::InvalidRequest.because(why))?;
+            Ok(json(StatusCode::OK, &ReloadAnswer { changed }))
+        })
+        .await
 }
 
 #[derive(Serialize)]

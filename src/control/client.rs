@@ -59,8 +59,10 @@ impl SocketPlace {
     pub(super) fn keep(self, control: &Control) -> Result<KeptPlace, Refusal> {
         let behind_proxy = if self.proxied {
             let place = control.places.take_behind_proxy(self.address);
-            Some(place.ok_or_else(|| {
-                Reason::RateLimited.because("this address has all the connections open that it may have")
+            Some(place.map_err(|full| {
+                Reason::RateLimited
+                    .because("this address has all the connections open that it may have")
+                    .at(full.setting())
             })?)
         } else {
             None

@@ -5,13 +5,19 @@
 //! every route; that the app key does not belong into a page is for the page's makers to know. Preflights carry no
 //! credential and are answered before anything is counted or checked.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, Method};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::cors::AllowOrigin;
+pub(super) use tower_http::cors::CorsLayer;
 
-use super::{idempotency, method, observe};
+use super::{Control, idempotency, method, observe};
 
 /// How long a browser may remember the answer to a preflight: the longest that any of them does.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
@@ -44,4 +50,10 @@ pub(super) fn layer(origins: &CorsOrigins) -> CorsLayer {
         ])
         .expose_headers([RETRY_AFTER, LOCATION, observe::REQUEST_ID])
         .max_age(PREFLIGHT_MAX_AGE)
+}
+
+/// Answers preflights and marks answers by the origins that may call now.
+pub(super) async fn cors(State(control): State<Control>, request: Request, next: Next) -> Response {
+    let layer = control.cors.read().clone();
+    layer.layer(next).oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }

@@ -104,8 +104,8 @@ struct EventView {
     #[schema(value_type = schema::Time)]
     at: String,
     /// `memberJoined`, `memberExited`, `memberChanged`, `streamAdded`, `streamRemoved`, `mediaChanged`, `roleChanged`, `conferenceChanged`,
-    /// `message`, `conferenceExit`; in the feed also `snapshot` and `serverDraining`. More types can come: pass over those that you do not
-    /// know.
+    /// `message`, `conferenceExit`; in the feed also `snapshot`, `serverDraining` and `serverResumed`. More types can come: pass over those
+    /// that you do not know.
     #[schema(rename = "type", example = "memberJoined")]
     kind: String,
     /// Of `memberJoined`, `memberExited`, `memberChanged`, `roleChanged`; of `snapshot` the own one.
@@ -472,6 +472,13 @@ async fn serve(
     }
     drop(start);
     let (replaced, draining) = (follower.replaced(), control.feed.draining().clone());
+    let mut drain = control.drain.watch();
+    let standing = *drain.borrow_and_update();
+    let mut is_told = standing.is_some();
+    if let Some(standing) = standing {
+        let prev = cut_after.unwrap_or_else(|| follower.prev());
+        tell_drain(wire, id, prev, Some(standing.left_ms(Instant::now()))).await?;
+    }
     let ping = control.settings.event_ping;
     // Two pings went unanswered.
     let silence_max = ping * 5 / 2;
@@ -499,11 +506,20 @@ async fn serve(
             biased;
             () = replaced.cancelled() => return Ok((REPLACED, "a newer socket took over")),
             () = draining.cancelled() => {
-                let prev = cut_after.unwrap_or_else(|| follower.prev());
-                let mut value = head(id, prev, prev, clock::now(), "serverDraining");
-                value.insert("deadlineMs".to_owned(), control.settings.drain_ms.into());
-                wire.tell(value).await?;
+                let standing = *drain.borrow();
+                if let Some(standing) = standing && drain.has_changed().unwrap_or_default() {
+                    let prev = cut_after.unwrap_or_else(|| follower.prev());
+                    tell_drain(wire, id, prev, Some(standing.deadline_ms)).await?;
+                }
                 return Ok((DRAINING, "the gateway is shutting down"));
+            }
+            Ok(()) = drain.changed() => {
+                let standing = *drain.borrow_and_update();
+                // One that was taken back before this socket heard of it is not told.
+                if is_told || standing.is_some() {
+                    tell_drain(wire, id, follower.prev(), standing.map(|standing| standing.deadline_ms)).await?;
+                }
+                is_told = standing.is_some();
             }
             () = follower.news() => {}
             message = wire.socket.recv() => match message {
@@ -518,6 +534,22 @@ async fn serve(
             }
         }
     }
+}
+
+/// Tells that the gateway lets nobody new in and how long those inside have, or that all that is over. It is no event and
+/// has no number of its own.
+async fn tell_drain(
+    wire: &mut Wire,
+    id: &ConferenceId,
+    prev: Seq,
+    deadline_ms: Option<u64>,
+) -> Result<(), Broken> {
+    let kind = if deadline_ms.is_some() { "serverDraining" } else { "serverResumed" };
+    let mut value = head(id, prev, prev, clock::now(), kind);
+    if let Some(deadline_ms) = deadline_ms {
+        value.insert("deadlineMs".to_owned(), deadline_ms.into());
+    }
+    wire.tell(value).await
 }
 
 /// Writes a frame; a member's own new role comes with a token that is made now and kept nowhere.

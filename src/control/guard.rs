@@ -1,14 +1,16 @@
 //! What stands before every request: how many may be under way, and how often somebody may come.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::Control;
@@ -27,7 +29,7 @@ const PLAYS: &str = "/live/";
 const GUESSED: &str = "too many wrong passwords came from this user";
 
 /// How much the API takes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardSettings {
     /// Requests under way at once.
     pub requests_in_flight_max: u32,
@@ -39,6 +41,24 @@ pub struct GuardSettings {
     pub failed_authentications_per_address: u32,
     /// Wrong passwords a minute, of one user in one conference.
     pub wrong_passwords_per_user: u32,
+}
+
+impl GuardSettings {
+    fn address_rate(&self) -> Rate {
+        Rate::per_second(self.requests_per_address, 1)
+    }
+
+    fn credential_rate(&self) -> Rate {
+        Rate::per_second(self.requests_per_credential, CREDENTIAL_BURST_SECS)
+    }
+
+    fn failure_rate(&self) -> Rate {
+        Rate::per_minute(self.failed_authentications_per_address)
+    }
+
+    fn password_rate(&self) -> Rate {
+        Rate::per_minute(self.wrong_passwords_per_user)
+    }
 }
 
 impl Default for GuardSettings {
@@ -53,13 +73,57 @@ impl Default for GuardSettings {
     }
 }
 
+/// A limiter that can be exchanged for another one, whose buckets are full.
+struct Exchangeable<K: Hash + Eq + Clone>(RwLock<Arc<Limiter<K>>>);
+
+impl<K: Hash + Eq + Clone> Exchangeable<K> {
+    fn new(rate: Rate) -> Self {
+        Self(RwLock::new(Arc::new(Limiter::new(rate))))
+    }
+
+    fn exchange(&self, rate: Rate) {
+        *self.0.write() = Arc::new(Limiter::new(rate));
+    }
+
+    fn take(&self, key: &K) -> Result<(), Duration> {
+        let limiter = Arc::clone(&self.0.read());
+        limiter.take(key)
+    }
+}
+
+/// Requests under way.
+#[derive(Default)]
+struct InFlight {
+    now: AtomicUsize,
+    max: AtomicUsize,
+}
+
+impl InFlight {
+    fn enter(&self) -> Option<UnderWay<'_>> {
+        let max = self.max.load(Ordering::Relaxed);
+        let one_more = |now| (now < max).then_some(now + 1);
+        self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(UnderWay(&self.now))
+    }
+}
+
+/// A request under way.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts requests.
 pub struct Guard {
-    in_flight: Semaphore,
-    addresses: Limiter<IpAddr>,
-    credentials: Limiter<String>,
-    failures: Limiter<IpAddr>,
-    passwords: Limiter<(ConferenceId, UserName)>,
+    settings: Mutex<GuardSettings>,
+    in_flight: InFlight,
+    addresses: Exchangeable<IpAddr>,
+    credentials: Exchangeable<String>,
+    failures: Exchangeable<IpAddr>,
+    passwords: Exchangeable<(ConferenceId, UserName)>,
     /// Who guessed too often, and until when that counts.
     barred: Mutex<BTreeMap<(ConferenceId, UserName), Instant>>,
 }
@@ -67,16 +131,36 @@ pub struct Guard {
 impl Guard {
     /// Nothing counted yet.
     pub fn new(settings: GuardSettings) -> Self {
+        let in_flight = InFlight::default();
+        in_flight.max.store(settings.requests_in_flight_max as usize, Ordering::Relaxed);
         Self {
-            in_flight: Semaphore::new(settings.requests_in_flight_max as usize),
-            addresses: Limiter::new(Rate::per_second(settings.requests_per_address, 1)),
-            credentials: Limiter::new(Rate::per_second(
-                settings.requests_per_credential,
-                CREDENTIAL_BURST_SECS,
-            )),
-            failures: Limiter::new(Rate::per_minute(settings.failed_authentications_per_address)),
-            passwords: Limiter::new(Rate::per_minute(settings.wrong_passwords_per_user)),
+            settings: Mutex::new(settings),
+            in_flight,
+            addresses: Exchangeable::new(settings.address_rate()),
+            credentials: Exchangeable::new(settings.credential_rate()),
+            failures: Exchangeable::new(settings.failure_rate()),
+            passwords: Exchangeable::new(settings.password_rate()),
             barred: Mutex::default(),
+        }
+    }
+
+    /// Holds callers to `settings` from now on. A limit that changes is counted anew; the others go on.
+    pub fn apply(&self, settings: GuardSettings) {
+        let mut current = self.settings.lock();
+        let before = std::mem::replace(&mut *current, settings);
+        self.in_flight.max.store(settings.requests_in_flight_max as usize, Ordering::Relaxed);
+        if before.requests_per_address != settings.requests_per_address {
+            self.addresses.exchange(settings.address_rate());
+        }
+        if before.requests_per_credential != settings.requests_per_credential {
+            self.credentials.exchange(settings.credential_rate());
+        }
+        if before.failed_authentications_per_address != settings.failed_authentications_per_address {
+            self.failures.exchange(settings.failure_rate());
+        }
+        if before.wrong_passwords_per_user != settings.wrong_passwords_per_user {
+            self.passwords.exchange(settings.password_rate());
+            self.barred.lock().clear();
         }
     }
 
@@ -98,7 +182,9 @@ impl Guard {
 
     fn credential(&self, name: String) -> Result<(), Refusal> {
         let taken = self.credentials.take(&name);
-        taken.map_err(|wait| too_many("this credential makes too many requests", wait))
+        taken.map_err(|wait| {
+            too_many("this credential makes too many requests", wait).at("requests_per_credential")
+        })
     }
 
     /// Whether `user` may try a password of `conference` now. Asked before it is checked: who guessed too often gets no
@@ -108,7 +194,7 @@ impl Guard {
         let now = Instant::now();
         barred.retain(|_, until| *until > now);
         match barred.get(&(conference.clone(), user.clone())) {
-            Some(until) => Err(too_many(GUESSED, until.duration_since(now))),
+            Some(until) => Err(too_many(GUESSED, until.duration_since(now)).at("wrong_passwords_per_user")),
             None => Ok(()),
         }
     }
@@ -121,7 +207,7 @@ impl Guard {
         if barred.len() < BARRED_MAX {
             barred.insert(guesser, Instant::now() + wait);
         }
-        Err(too_many(GUESSED, wait))
+        Err(too_many(GUESSED, wait).at("wrong_passwords_per_user"))
     }
 
     /// Counts a credential from `address` that proved nothing.
@@ -130,12 +216,17 @@ impl Guard {
             return Ok(());
         }
         let taken = self.failures.take(&neighbourhood(address));
-        taken.map_err(|wait| too_many("too many credentials from this address proved nothing", wait))
+        taken.map_err(|wait| {
+            too_many("too many credentials from this address proved nothing", wait)
+                .at("failed_authentications_per_address")
+        })
     }
 
     fn address(&self, address: IpAddr) -> Result<(), Refusal> {
         let taken = self.addresses.take(&neighbourhood(address));
-        taken.map_err(|wait| too_many("too many requests come from this address", wait))
+        taken.map_err(|wait| {
+            too_many("too many requests come from this address", wait).at("requests_per_address")
+        })
     }
 }
 
@@ -156,9 +247,10 @@ pub(super) async fn guard(State(control): State<Control>, mut request: Request, 
     }
     // A play may wait long for its publisher; viewers have limits of their own.
     let is_play = request.uri().path().starts_with(PLAYS);
-    let place = if is_play { None } else { Some(control.guard.in_flight.try_acquire()) };
-    if let Some(Err(_)) = place {
+    let place = if is_play { None } else { Some(control.guard.in_flight.enter()) };
+    if let Some(None) = place {
         let refusal = Reason::Overloaded.because("too many requests are under way; try again");
+        let refusal = refusal.at("requests_in_flight_max");
         return Problem::from(refusal).into_response();
     }
     let response = next.run(request).await;

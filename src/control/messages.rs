@@ -110,6 +110,7 @@ async fn send(
             Reason::RateLimited
                 .because(format!("a member sends at most {MESSAGES_PER_SECOND} messages a second"))
                 .after(wait)
+                .at("messages_per_second")
         })?;
     }
     let scope = from.as_ref().map_or_else(|| "app".to_owned(), acting);

@@ -61,6 +61,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -70,6 +71,7 @@ use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, Mark, MemberId, Reason, Refusal, Seq, Timestamp};
+use crate::drain::Drain;
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
@@ -77,6 +79,7 @@ use crate::places::Places;
 use crate::relays::Relays;
 use crate::telemetry::Metrics;
 use crate::{clock, entropy};
+use cors::CorsLayer;
 pub use cors::CorsOrigins;
 pub use guard::{Guard, GuardSettings};
 use problem::Problem;
@@ -97,8 +100,6 @@ pub struct Settings {
     pub ticket_ttl_secs: u64,
     /// How long a media URL admits.
     pub media_url_ttl_secs: u64,
-    /// How long a stop may take, as event sockets are told.
-    pub drain_ms: u64,
     /// How long a message on an event socket may take to leave.
     pub answer_stall: Duration,
     /// Between two pings on an event socket.
@@ -143,8 +144,10 @@ pub struct ControlDeps {
     pub endpoints: Endpoints,
     /// How much it takes.
     pub guard: Guard,
-    /// Which web pages may call it.
+    /// Which web pages may call it, at first.
     pub cors: CorsOrigins,
+    /// Whether anybody new is let in.
+    pub drain: Drain,
     /// Where sockets that stay open are counted.
     pub places: Arc<Places>,
     /// Counts requests, refusals, commands and credentials that proved nothing.
@@ -157,6 +160,7 @@ pub struct Control {
     deps: Arc<ControlDeps>,
     /// How often a member may send messages.
     messages: Arc<Limiter<messages::Sender>>,
+    cors: Arc<RwLock<CorsLayer>>,
 }
 
 impl std::ops::Deref for Control {
@@ -170,7 +174,13 @@ impl std::ops::Deref for Control {
 impl Control {
     /// Takes what the API works with.
     pub fn new(deps: ControlDeps) -> Self {
-        Self { deps: Arc::new(deps), messages: Arc::new(messages::limiter()) }
+        let cors = Arc::new(RwLock::new(cors::layer(&deps.cors)));
+        Self { deps: Arc::new(deps), messages: Arc::new(messages::limiter()), cors }
+    }
+
+    /// From now on pages of these origins may call.
+    pub fn set_cors(&self, origins: &CorsOrigins) {
+        *self.cors.write() = cors::layer(origins);
     }
 
     /// Runs a command, counted as `kind`. Answered when it is durable and rights that it ended are revoked.
@@ -330,7 +340,7 @@ pub fn router(control: Control) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(control.clone(), guard::guard))
-        .layer(cors::layer(&control.cors))
+        .layer(from_fn_with_state(control.clone(), cors::cors))
         .layer(from_fn_with_state(control.clone(), observe::observe))
         .with_state(control)
 }

@@ -45,6 +45,9 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
         control.metrics.refused(*reason);
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if let Some(limit) = problem.limit() {
+            control.metrics.limit_reached(limit);
+        }
         *response.body_mut() = problem.body(Some(&id)).into();
     }
     let headers = response.headers_mut();

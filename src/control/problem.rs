@@ -31,6 +31,7 @@ pub(super) struct Problem {
     retry_after: Option<u64>,
     /// `None` for a fault, which is no refusal.
     reason: Option<Reason>,
+    limit: Option<&'static str>,
 }
 
 /// As `Problem` of the API's document has it.
@@ -76,6 +77,7 @@ impl Problem {
             detail: "this request hit a fault of the gateway; its log names it by the X-Request-Id".into(),
             retry_after: None,
             reason: None,
+            limit: None,
         }
     }
 
@@ -102,6 +104,11 @@ impl Problem {
     /// Why; `None` for a fault of the gateway.
     pub(super) fn reason(&self) -> Option<Reason> {
         self.reason
+    }
+
+    /// The limit of the gateway's own that was reached.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        self.limit
     }
 
     /// The number that emedia clients know.
@@ -156,6 +163,7 @@ impl From<Refusal> for Problem {
             detail,
             retry_after,
             reason: Some(reason),
+            limit: refusal.limit,
         }
     }
 }

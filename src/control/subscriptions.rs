@@ -98,6 +98,7 @@ async fn subscribe(
     OptionalJson(request): OptionalJson<SubscribeRequest>,
 ) -> Answer<Response> {
     let conference = control.reach(&caller, &place.conference).await?;
+    control.drain.admit()?;
     let member = conference.subject(&caller.subject_named(request.user, query.user)?)?;
     let stream = place.stream_of(&conference)?;
     let right = right_of(&conference, member, stream, Direction::Play);

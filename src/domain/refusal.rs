@@ -96,7 +96,7 @@ impl Reason {
 
     /// A refusal for this reason, with a sentence that tells what was wrong and what to do.
     pub fn because(self, detail: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { reason: self, detail: detail.into(), wait: None }
+        Refusal { reason: self, detail: detail.into(), wait: None, limit: None }
     }
 }
 
@@ -109,6 +109,8 @@ pub struct Refusal {
     pub detail: Cow<'static, str>,
     /// After how long to try again, where that is known.
     pub wait: Option<Duration>,
+    /// The limit that was reached, where it is one of the gateway's own, by the name of its setting if it has one.
+    pub limit: Option<&'static str>,
 }
 
 impl Refusal {
@@ -116,6 +118,12 @@ impl Refusal {
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self { wait: Some(wait), ..self }
+    }
+
+    /// The same, because this limit was reached.
+    #[must_use]
+    pub fn at(self, limit: &'static str) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 }
 

@@ -112,10 +112,8 @@ impl FlvDoor {
             Ok(viewer) => {
                 tracing::info!(protocol = protocol.word(), stream = %viewer.viewer.stream(), "a viewer was let in");
             }
-            Err(refusal) => {
-                self.metrics.refused(refusal.reason);
-                tracing::debug!(protocol = protocol.word(), %refusal, "refused");
-            }
+            // Whoever answers the request counts it.
+            Err(refusal) => tracing::debug!(protocol = protocol.word(), %refusal, "refused"),
         }
         viewer
     }

@@ -39,7 +39,7 @@ pub use session::{
 pub use settings::HubSettings;
 pub use stream::{StreamSerial, StreamStats};
 pub use streams::Hub;
-pub use totals::HubTotals;
+pub use totals::{HubTotals, TIME_BOUNDS_MS, TimesSoFar};
 pub use viewer::{Mark, Taken, Tide, Viewer};
 
 #[cfg(test)]

@@ -130,9 +130,9 @@ impl Hub {
             let stream = self.shared.stream(&mut streams, stream);
             if stream.viewers.load(Relaxed) >= settings.viewers_per_stream_max {
                 forget_if_abandoned(&mut streams, &stream);
-                return Err(
-                    Reason::Overloaded.because("this stream has as many viewers as it may; try again later")
-                );
+                return Err(Reason::Overloaded
+                    .because("this stream has as many viewers as it may; try again later")
+                    .at("viewers_per_stream_max"));
             }
             stream.viewers.fetch_add(1, Relaxed);
             stream

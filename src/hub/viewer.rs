@@ -82,7 +82,9 @@ impl Tide {
 
     /// Notes that `viewers` of them were handed `batch` now.
     pub fn count(&self, batch: &Batch, viewers: u64, now: Timestamp) {
-        self.stream.delay.count(batch.waited_ms(now), viewers, now.0);
+        let waited_ms = batch.waited_ms(now);
+        self.stream.delay.count(waited_ms, viewers, now.0);
+        self.stream.sums.add_delay(waited_ms, viewers);
     }
 
     /// How far the stream has come by now; [`Tide::rises`] resolves for what comes after this.
@@ -237,14 +239,16 @@ impl Viewer {
         if let Some(packets) = portion.skipped {
             self.session.counters().add_skip();
             self.stream.skips.fetch_add(1, Relaxed);
-            self.stream.sums.add_skip();
             self.stream.dropped_packets.fetch_add(packets, Relaxed);
+            self.stream.sums.add_skip(packets);
         }
         if portion.packets == 0 {
             return (end.map_or(Taken::Idle, Taken::Ended), scene);
         }
         if let Some(oldest_ms) = portion.oldest_ms {
-            self.stream.delay.count(now.0.saturating_sub(oldest_ms), 1, now.0);
+            let waited_ms = now.0.saturating_sub(oldest_ms);
+            self.stream.delay.count(waited_ms, 1, now.0);
+            self.stream.sums.add_delay(waited_ms, 1);
         }
         self.session.counters().add(portion.packets, portion.bytes);
         (Taken::Some, scene)

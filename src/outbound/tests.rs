@@ -239,7 +239,7 @@ async fn an_error_names_neither_url_nor_query() {
 #[derive(Default)]
 struct Resolver {
     /// Lookups under way, and whether they may end.
-    state: parking_lot::Mutex<(usize, bool)>,
+    state: Mutex<(usize, bool)>,
     changed: parking_lot::Condvar,
 }
 

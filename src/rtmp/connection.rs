@@ -326,7 +326,10 @@ impl<S: Transport> Connection<S> {
                 let hub = &self.gateway.hub;
                 let playing = match Playing::new(hub, session.session(), grant.profile, wait) {
                     Ok(playing) => playing.reading_hevc_as(hevc_form(&self.connect, name)),
-                    Err(refusal) => return self.refuse_play(stream, &refusal),
+                    Err(refusal) => {
+                        self.gateway.metrics.refused_for(&refusal);
+                        return self.refuse_play(stream, &refusal);
+                    }
                 };
                 self.work = Work::Playing(stream);
                 self.port.outlet().playing = Some(Box::new(playing));
@@ -355,7 +358,7 @@ impl<S: Transport> Connection<S> {
                 tracing::info!(direction = direction.word(), stream = %right.stream, member = %right.member, "admitted");
             }
             Err(refusal) => {
-                self.gateway.metrics.refused(refusal.reason);
+                self.gateway.metrics.refused_for(refusal);
                 tracing::debug!(direction = direction.word(), name = ?name, %refusal, "refused");
             }
         }

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::panic;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, reload};
 
 /// The words for a level, as they stand in a filter.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -56,20 +56,41 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
     EnvFilter::try_new(filter).map_err(|error| FilterError::Malformed(error.to_string().replace('\n', " ")))
 }
 
+/// Changes the filter of the log that runs.
+pub struct LogControl(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
+
+impl LogControl {
+    /// From now on `filter` says what is logged.
+    pub fn set(&self, filter: &str) -> Result<(), FilterError> {
+        (self.0)(parse_filter(filter)?).map_err(FilterError::Malformed)
+    }
+}
+
 /// Sends the log of this process to stderr, in colour if that is a terminal, and panics of tasks into the log.
-pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), LoggingError> {
+pub fn start_logging(filter: &str, format: LogFormat) -> Result<LogControl, LoggingError> {
     // A log line that cannot be written must not become a panic: stderr may be a pipe whose reader is gone.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(parse_filter(filter)?)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false);
-    match format {
-        LogFormat::Text => lines.finish().try_init()?,
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
-    }
+    let told = |error: reload::Error| error.to_string();
+    let control: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync> = match format {
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init()?;
+            Box::new(move |filter| handle.reload(filter).map_err(told))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init()?;
+            Box::new(move |filter| handle.reload(filter).map_err(told))
+        }
+    };
     panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(LogControl(control))
 }
 
 /// The message of a panic can quote what a peer sent, so it is cut to one bounded line.

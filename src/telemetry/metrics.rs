@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -20,7 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::Direction;
-use crate::domain::refusal::Reason;
+use crate::domain::refusal::{Reason, Refusal};
 
 /// The content type of [`Metrics::encode`].
 pub const OPENMETRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,6 +98,7 @@ labels! {
     OfCause { cause }
     OfDirection { direction }
     OfReason { reason }
+    OfLimit { limit }
     OfCredential { credential }
     OfCommand { kind, outcome }
     OfRequest { route, status }
@@ -119,6 +123,7 @@ pub struct Metrics {
     media_sent_packets: Family<OfProtocol, Counter>,
     commands: Family<OfCommand, Counter>,
     refusals: Family<OfReason, Counter>,
+    limits_reached: Family<OfLimit, Counter>,
     authentication_failures: Family<OfCredential, Counter>,
     http_requests: Family<OfRequest, Counter>,
     /// Viewers closed because their socket accepted nothing any more.
@@ -182,6 +187,10 @@ impl Metrics {
                 .packets("media_sent", "Audio, video and data packets written to viewers"),
             commands: names.plain("commands", "Commands to conferences, by kind and outcome"),
             refusals: names.plain("refusals", "Requests, publishes and plays refused, by reason"),
+            limits_reached: names.plain(
+                "limits_reached",
+                "Times that a limit of the gateway turned somebody away, by the setting that names it",
+            ),
             authentication_failures: names
                 .plain("authentication_failures", "Credentials that proved nothing, by kind"),
             http_requests: names.plain("http_requests", "HTTP requests answered, by route and status class"),
@@ -276,6 +285,19 @@ impl Metrics {
         self.refusals.get_or_create(&OfReason { reason: Word(reason.word()) }).inc();
     }
 
+    /// Counts one refusal and, where a limit of the gateway's own is the cause, that.
+    pub fn refused_for(&self, refusal: &Refusal) {
+        self.refused(refusal.reason);
+        if let Some(limit) = refusal.limit {
+            self.limit_reached(limit);
+        }
+    }
+
+    /// Counts one time that a limit turned somebody away.
+    pub fn limit_reached(&self, limit: &'static str) {
+        self.limits_reached.get_or_create(&OfLimit { limit: Word(limit) }).inc();
+    }
+
     /// Counts one credential that proved nothing, by kind: `app_key`, `user_token`, `ticket`, `member_token`, `media_token`, `ops_token`.
     pub fn authentication_failed(&self, credential: &'static str) {
         self.authentication_failures.get_or_create(&OfCredential { credential: Word(credential) }).inc();
@@ -332,24 +354,30 @@ impl Default for Metrics {
 }
 
 /// Numbers that others keep for themselves, read when somebody looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Readings {
+    /// 1 while nobody new is let in.
+    pub draining: bool,
+    /// Event sockets that are open.
+    pub event_sockets: usize,
+    /// Times that a viewer fell behind and skipped to a keyframe.
+    pub viewer_skips: u64,
+    /// Packets that viewers passed over when they skipped.
+    pub viewer_dropped_packets: u64,
+    /// How long packets waited here for viewers.
+    pub added_delay: Times,
+    /// How long viewers of a stream that flows waited for their first picture, or sound where there are no pictures.
+    pub first_frame: Times,
     /// Conferences that are open.
     pub conferences: usize,
     /// Streams that somebody publishes, plays or waits for.
     pub streams: usize,
-    /// Times that a viewer fell behind and skipped to the newest keyframe.
-    pub viewer_skips: u64,
     /// Pictures shown before one that was sent earlier.
     pub b_frames: u64,
     /// Times that another publisher went on with a stream.
     pub publisher_changes: u64,
     /// How long the streams stood still at these, added up, in milliseconds.
     pub publisher_gap_ms: u64,
-    /// Viewers that were handed a first picture, or sound where there are no pictures.
-    pub first_frames: u64,
-    /// How long they waited for it, added up, in milliseconds.
-    pub first_frame_ms: u64,
     /// Bytes of the database file; space that was freed in it is used again.
     pub store_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -366,6 +394,34 @@ pub struct Readings {
     pub webhook_lanes: usize,
     /// How long ago the oldest event happened that a webhook target was not told, in milliseconds.
     pub webhook_lag_ms: u64,
+}
+
+/// Times counted in classes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Times {
+    /// The upper bound of each class in seconds, and how many are in it alone; the last bound is infinite.
+    pub classes: Vec<(f64, u64)>,
+    /// All of them added up, in seconds.
+    pub sum_secs: f64,
+}
+
+impl Times {
+    /// From classes with bounds in milliseconds, and one more beyond the last bound.
+    pub fn of_ms(bounds_ms: &[u64], counts: &[u64], sum_ms: u64) -> Self {
+        let seconds = |ms: &u64| Duration::from_millis(*ms).as_secs_f64();
+        // The library takes the greatest number for an infinite one.
+        let bounds = bounds_ms.iter().map(seconds).chain([f64::MAX]);
+        Self { classes: bounds.zip(counts.iter().copied()).collect(), sum_secs: seconds(&sum_ms) }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result {
+        let count = self.classes.iter().map(|(_, count)| count).sum();
+        let none = [(f64::MAX, 0)];
+        let classes = if self.classes.is_empty() { &none[..] } else { &self.classes };
+        let mut metric =
+            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(self.sum_secs, count, classes, None)
+    }
 }
 
 struct ReadingsCollector(Box<dyn Fn() -> Readings + Send + Sync>);
@@ -387,6 +443,8 @@ impl Collector for ReadingsCollector {
                 "Conferences with events that a webhook target was not told",
                 readings.webhook_lanes,
             ),
+            ("event_sockets", "Event sockets that are open", readings.event_sockets),
+            ("draining", "1 while nobody new is let in", usize::from(readings.draining)),
         ];
         let gauges = gauges.map(|(name, help, number)| (name, help, number as u64)).into_iter();
         let files = [
@@ -417,30 +475,28 @@ impl Collector for ReadingsCollector {
                 "Times that another publisher went on with a stream",
                 readings.publisher_changes,
             ),
-            ("first_frames", "Viewers that were handed a first picture", readings.first_frames),
             ("store_operations", "Operations that the store has made durable", readings.store_operations),
             ("store_commits", "Transactions of the store; operations share them", readings.store_commits),
             ("store_failed_commits", "Transactions of the store that failed", readings.store_failed_commits),
             ("store_refused", "Operations refused because too many waited", readings.store_refused),
+            (
+                "viewer_dropped_packets",
+                "Packets that viewers passed over when they skipped",
+                readings.viewer_dropped_packets,
+            ),
         ];
         for (name, help, number) in counters {
             let counter = ConstCounter::new(number);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
-        let spans = [
-            (
-                "publisher_gap",
-                "How long streams stood still until another publisher went on",
-                readings.publisher_gap_ms,
-            ),
-            ("first_frame", "How long viewers waited for their first picture", readings.first_frame_ms),
-        ];
-        for (name, help, milliseconds) in spans {
-            let counter = ConstCounter::new(Duration::from_millis(milliseconds).as_secs_f64());
-            let unit = Some(&Unit::Seconds);
-            counter.encode(encoder.encode_descriptor(name, help, unit, counter.metric_type())?)?;
-        }
-        Ok(())
+        let gap = Duration::from_millis(readings.publisher_gap_ms).as_secs_f64();
+        let counter = ConstCounter::new(gap);
+        let (name, help) = ("publisher_gap", "How long streams stood still until another publisher went on");
+        counter.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), counter.metric_type())?)?;
+        let help = "How long packets waited in the gateway for viewers, what a viewer begins with left aside";
+        readings.added_delay.encode(&mut encoder, "added_delay", help)?;
+        let help = "How long viewers of a stream that flows waited for their first picture, or sound";
+        readings.first_frame.encode(&mut encoder, "first_frame", help)
     }
 }
 
@@ -584,7 +640,8 @@ mod tests {
         metrics.media_received_packets(Protocol::Rtmp).inc();
         metrics.media_sent_packets(Protocol::Rtmp).inc();
         metrics.command_finished("join", "done", Duration::ZERO);
-        metrics.refused(Reason::NotAllowed);
+        metrics.refused_for(&Reason::RateLimited.because("").at("requests_per_address"));
+        assert!(has(&metrics, "tidegate_limits_reached_total{limit=\"requests_per_address\"} 1"));
         metrics.authentication_failed("ticket");
         metrics.http_answered("/v1/conferences", 404.into());
         metrics.webhook_attempted("delivered");
@@ -598,7 +655,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 41, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 42, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }

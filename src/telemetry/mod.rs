@@ -16,7 +16,7 @@
 mod logging;
 mod metrics;
 
-pub use logging::{FilterError, LogFormat, LoggingError, check_filter, start_logging};
+pub use logging::{FilterError, LogControl, LogFormat, LoggingError, check_filter, start_logging};
 pub use prometheus_client::metrics::counter::Counter;
 
-pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, Readings, StatusClass};
+pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, Readings, StatusClass, Times};

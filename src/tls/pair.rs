@@ -9,9 +9,11 @@ use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls;
 use zeroize::Zeroizing;
 
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
@@ -224,6 +226,13 @@ impl Pair {
     /// The last second in which the certificate is good, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.facts.not_after
+    }
+
+    /// Whether it is a certificate of `host`, a name or an address.
+    pub fn names(&self, host: &str) -> bool {
+        let own = self.certified.cert.first().and_then(|own| ParsedCertificate::try_from(own).ok());
+        let name = ServerName::try_from(host).ok();
+        own.zip(name).is_some_and(|(own, name)| verify_server_name(&own, &name).is_ok())
     }
 
     /// What an operator should hear about it now, one line each: an end that is near or past, and a chain that is cut.

@@ -40,7 +40,8 @@ impl Setup {
             arguments: Vec::new(),
             secrets: Secrets::default(),
         };
-        setup.listen_on(IpAddr::V4(Ipv4Addr::LOCALHOST), [0, 0, 0])
+        // A stop with somebody inside is not to cost every test a second.
+        setup.listen_on(IpAddr::V4(Ipv4Addr::LOCALHOST), [0, 0, 0]).env("TIDEGATE_DRAIN_NOTICE_MS", 0)
     }
 
     /// One environment variable of the gateway.

@@ -145,8 +145,13 @@ impl Running {
 
     /// Sends SIGTERM: asks politely.
     pub async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends the signal of this name.
+    pub async fn signal(&self, name: &str) {
         let pid = self.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().await;
+        let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid]).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "cannot signal {} ({pid})", self.name);
     }
 

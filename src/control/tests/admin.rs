@@ -28,6 +28,7 @@ async fn operators() -> Operators {
         WebhookSettings { retry_min: minute, retry_max: minute, give_up_ms: 60_000, conferences_at_once: 1 };
     let outbound = Outbound::new(Policy::new(|_| true), minute);
     let voip_sessions = Arc::new(VoipSessions::new(store.clone(), TokenKeys::derive(&[7; 32]).sealing));
+    let feed = Arc::new(Feed::new(store.clone(), 100, CancellationToken::new()));
     let webhooks = Webhooks::open(store, Arc::clone(&conferences), outbound, settings, Metrics::new());
     let webhooks = webhooks.await.unwrap();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -39,6 +40,10 @@ async fn operators() -> Operators {
         webhooks: Arc::clone(&webhooks),
         listening: Listening { rtmp: Some(nowhere), rtmps: None, http: nowhere, https: None, ops: nowhere },
         changes: changes.clone(),
+        inside: (feed, SessionTable::new(4)),
+        drain: Drain::default(),
+        drain_ms: 1000,
+        reload: Arc::new(|| Ok(Vec::new())),
     });
     Operators { router, apps, webhooks, voip_sessions, changes }
 }

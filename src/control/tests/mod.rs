@@ -35,6 +35,7 @@ use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Watcher};
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
+use crate::drain::Drain;
 use crate::events::webhooks::WebhookSettings;
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
@@ -168,7 +169,6 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
             user_token_ttl_secs: 3600,
             ticket_ttl_secs: 86_400,
             media_url_ttl_secs: 86_400,
-            drain_ms: 1000,
             answer_stall: std::time::Duration::from_secs(30),
             event_ping: std::time::Duration::from_secs(10),
         },
@@ -180,6 +180,7 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
         },
         guard: Guard::new(guard_settings),
         cors: CorsOrigins::Any,
+        drain: Drain::default(),
         places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
         metrics: metrics.clone(),
     });

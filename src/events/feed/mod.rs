@@ -135,9 +135,16 @@ impl Feed {
     pub fn place(&self) -> Result<Place, Refusal> {
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let sockets_max = self.sockets_max;
-            Reason::Overloaded.because(format!("all {sockets_max} places for event sockets are taken"))
+            Reason::Overloaded
+                .because(format!("all {sockets_max} places for event sockets are taken"))
+                .at("event_sockets_max")
         })?;
         Ok(Place { _permit: permit, _task: self.sockets.token() })
+    }
+
+    /// Sockets that are open.
+    pub fn socket_count(&self) -> usize {
+        self.sockets.len()
     }
 
     /// Names each member with an open socket, with its stay.
