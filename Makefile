@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit sdk fuzz-check deny tools demo bench
+.PHONY: help run build test check unit sdk fuzz-check deny tools demo bench audit release
 
 CARGO ?= cargo
 
@@ -10,6 +10,7 @@ help:
 	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
 	@echo 'make sdk     the JavaScript client and the examples, against the debug binary (a part of make test)'
 	@echo 'make build   the release binary: target/release/tidegate'
+	@echo 'make audit   the supply chain: known weaknesses, licences, sources, and an SBOM; needs the open internet'
 	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
 cargo-present:
@@ -23,6 +24,10 @@ run: cargo-present
 
 build: cargo-present
 	$(CARGO) build --release
+
+# The same bytes from the same sources, toolchain and target, wherever they lie: no path of this machine is in the binary.
+release: cargo-present
+	RUSTFLAGS="$$(tools/remapped-paths)" $(CARGO) build --release --locked --bin tidegate
 
 demo: cargo-present
 	tools/demo
@@ -54,6 +59,10 @@ sdk: cargo-present
 fuzz-check: cargo-present
 	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml; fi
 
-# The advisory database needs the open internet and is a separate matter: `cargo deny check advisories`.
+# The advisory database needs the open internet and is a separate matter: `make audit`.
 deny: cargo-present
 	$(CARGO) deny check licenses bans sources
+
+# What `make test` leaves to the open internet, and the list of all that is built in.
+audit: cargo-present
+	tools/audit
