@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -203,8 +204,10 @@ async fn events(
         .write_buffer_size(0)
         .protocols(protocol);
     let after = query.after.map(Seq);
+    // What it tells the log belongs to this request.
+    let span = Span::current();
     Ok(upgrade.on_upgrade(move |socket| async move {
-        feed(control, socket, caller, id, after).await;
+        feed(control, socket, caller, id, after).instrument(span).await;
         drop(place);
     }))
 }

@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{FutureExt as _, stream};
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -134,8 +135,10 @@ async fn play(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0);
     let place = socket_place.keep(&control)?;
+    // What it tells the log belongs to this request.
+    let span = Span::current();
     Ok(upgrade.on_upgrade(move |socket| async move {
-        over_websocket(viewer, socket, cutter).await;
+        over_websocket(viewer, socket, cutter).instrument(span).await;
         drop(place);
     }))
 }

@@ -56,6 +56,33 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order in which they are told above.
+    pub const ALL: [Self; 23] = [
+        Self::TicketInvalid,
+        Self::TicketExpired,
+        Self::MemberGone,
+        Self::ConferenceNotFound,
+        Self::ConferenceClosed,
+        Self::WrongPassword,
+        Self::ClientNotSupported,
+        Self::NotAllowed,
+        Self::Unauthenticated,
+        Self::InvalidRequest,
+        Self::PayloadTooLarge,
+        Self::StreamNotFound,
+        Self::NotFound,
+        Self::UrlInvalid,
+        Self::UrlExpired,
+        Self::MembersFull,
+        Self::TalkersFull,
+        Self::VideosFull,
+        Self::DesktopsFull,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::StoreUnavailable,
+        Self::Draining,
+    ];
+
     /// The stable word, as it stands in `reason` and at the start of an RTMP description.
     pub fn word(self) -> &'static str {
         self.row().0

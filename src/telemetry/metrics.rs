@@ -33,6 +33,24 @@ pub const OPENMETRICS_CONTENT_TYPE: &str = "application/openmetrics-text; versio
 const LATENCY_BUCKETS_SECONDS: [f64; 11] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 
+/// The limits of the gateway's own, as refusals name them.
+const LIMITS: [&str; 11] = [
+    "connections_max",
+    "connections_per_address_max",
+    "requests_in_flight_max",
+    "requests_per_address",
+    "requests_per_credential",
+    "failed_authentications_per_address",
+    "wrong_passwords_per_user",
+    "event_sockets_max",
+    "viewers_per_stream_max",
+    "rooms_per_day_max",
+    "conferences_per_app_max",
+];
+/// The kinds of credentials.
+const CREDENTIALS: [&str; 7] =
+    ["app_key", "user_token", "ticket", "member_token", "media_token", "ops_token", "voip_signature"];
+
 /// What a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -168,7 +186,7 @@ impl Metrics {
             "The version that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        Self {
+        let metrics = Self {
             connections: names.plain("connections", "Connections that are open"),
             connections_accepted: names.plain("connections_accepted", "Connections accepted"),
             connections_refused: names
@@ -222,6 +240,37 @@ impl Metrics {
             revocation_duration: names
                 .seconds("revocation_duration", "From the end of a right until its last socket is closed"),
             registry: Arc::new(names.0),
+        };
+        metrics.show_zeros();
+        metrics
+    }
+
+    /// Brings into being what is known beforehand: a counter that is not there before its first event hides that event from
+    /// whoever looks at its increase.
+    fn show_zeros(&self) {
+        for reason in Reason::ALL {
+            self.refusals.get_or_create_owned(&OfReason { reason: Word(reason.word()) });
+        }
+        for limit in LIMITS {
+            self.limits_reached.get_or_create_owned(&OfLimit { limit: Word(limit) });
+        }
+        for cause in ["connections_max", "connections_per_address_max", "accept_failed"] {
+            self.connections_refused(cause);
+        }
+        for cause in ["timeout", "closed"] {
+            self.handshakes_failed(cause);
+        }
+        for credential in CREDENTIALS {
+            self.authentication_failures.get_or_create_owned(&OfCredential { credential: Word(credential) });
+        }
+        for outcome in ["loaded", "failed"] {
+            self.certificate_reloads.get_or_create_owned(&OfOutcome { outcome: Word(outcome) });
+        }
+        for direction in [Direction::Publish, Direction::Play] {
+            self.sessions_revoked(direction);
+            let labels = OfDirection { direction: Word(direction.word()) };
+            self.sessions.get_or_create_owned(&labels);
+            self.sessions_started.get_or_create_owned(&labels);
         }
     }
 

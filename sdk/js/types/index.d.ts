@@ -177,6 +177,7 @@ export interface ConferenceEvents {
   conferenceChanged: { conference: ConferenceInfo };
   message: { from: Member | null; body: unknown; to?: string[] };
   serverDraining: { deadlineMs: number };
+  serverResumed: Record<string, never>;
   /** The gateway had given this member up, and it is inside again, as a new member. */
   rejoined: { member: Member };
   left: { reason: number; failed: number | null };
