@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use super::running::Running;
 use super::{Check, Verdict};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, PublicHttpUrl, PublicRtmpUrl};
 use crate::listen::{ListenAddress, ListenAddresses};
 use crate::tls::{Pair, TlsFiles};
 
@@ -85,12 +85,12 @@ pub(super) fn certificate(config: &Config) -> Vec<Check> {
         (
             "public_http_url",
             config.https_listen.is_some(),
-            config.public_http_url.as_ref().map(|url| url.as_str()),
+            config.public_http_url.as_ref().map(PublicHttpUrl::as_str),
         ),
         (
             "public_rtmp_url",
             config.rtmps_listen.is_some(),
-            config.public_rtmp_url.as_ref().map(|url| url.as_str()),
+            config.public_rtmp_url.as_ref().map(PublicRtmpUrl::as_str),
         ),
     ];
     for (setting, listens, url) in urls {
@@ -125,8 +125,8 @@ fn host_of(url: &str) -> &str {
 
 /// Whether phones can use the URLs that they are given.
 pub(super) fn public_urls(config: &Config) -> Vec<Check> {
-    let http = config.public_http_url.as_ref().map(|url| url.as_str());
-    let rtmp = config.public_rtmp_url.as_ref().map(|url| url.as_str());
+    let http = config.public_http_url.as_ref().map(PublicHttpUrl::as_str);
+    let rtmp = config.public_rtmp_url.as_ref().map(PublicRtmpUrl::as_str);
     let mut checks = vec![public_url("public_http_url", http), public_url("public_rtmp_url", rtmp)];
     if let Some(url) = http.filter(|url| !is_secure(url)) {
         checks.push(Check::warn(
