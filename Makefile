@@ -10,6 +10,7 @@ help:
 	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
 	@echo 'make sdk     the JavaScript client and the examples, against the debug binary (a part of make test)'
 	@echo 'make build   the release binary: target/release/tidegate'
+	@echo 'make release the same without the paths of this machine in it'
 	@echo 'make audit   the supply chain: known weaknesses, licences, sources, and an SBOM; needs the open internet'
 	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
@@ -25,7 +26,7 @@ run: cargo-present
 build: cargo-present
 	$(CARGO) build --release
 
-# The same bytes from the same sources, toolchain and target, wherever they lie: no path of this machine is in the binary.
+# Without the paths of this machine in the binary, so that it need not matter where the sources lie.
 release: cargo-present
 	RUSTFLAGS="$$(tools/remapped-paths)" $(CARGO) build --release --locked --bin tidegate
 
