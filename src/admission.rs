@@ -71,6 +71,7 @@ impl Admission {
             peer: asked.peer,
             url_key: grant.nonce,
             at: asked.now,
+            is_observer: grant.is_observer,
         });
         self.conferences.media_right(&grant.right)?;
         Ok(Admitted { grant, session })

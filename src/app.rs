@@ -42,6 +42,7 @@ use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionCounts, SessionTable};
 use crate::listen::{ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
+use crate::overview::Overview;
 use crate::places::Places;
 use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
 use crate::relays::{RelayTable, Relays};
@@ -215,6 +216,15 @@ impl App {
         let look =
             Arc::clone(&contacts).run(Arc::clone(&conferences), sessions.clone(), presence_stop.clone());
         presence.spawn(look);
+        let overview = Arc::new(Overview::default());
+        let pause = Duration::from_millis(config.overview_sample_ms);
+        let looking = Arc::clone(&overview).run(
+            Arc::clone(&conferences),
+            sessions.clone(),
+            pause,
+            presence_stop.clone(),
+        );
+        presence.spawn(looking);
         let voip_sessions = Arc::new(VoipSessions::new(store.clone(), keys.sealing.clone()));
         let retention = Retention {
             store: store.clone(),
@@ -280,6 +290,7 @@ impl App {
             drain: drain.clone(),
             places: Arc::clone(&places),
             metrics: metrics.clone(),
+            overview,
         });
         let reloader = Arc::new(Reloader {
             source,
@@ -551,6 +562,9 @@ fn control_settings(config: &Config) -> control::Settings {
         media_url_ttl_secs: config.media_url_ttl_seconds,
         answer_stall: Duration::from_millis(config.viewer_stall_ms),
         event_ping: Duration::from_millis(config.event_ping_ms),
+        console: config.console,
+        join_page: config.join_page,
+        overview_sample_ms: config.overview_sample_ms,
     }
 }
 

@@ -33,6 +33,7 @@ pub mod local_socket;
 pub mod media;
 pub mod open_files;
 pub mod outbound;
+pub mod overview;
 pub mod places;
 pub mod presence;
 pub mod proxy_header;

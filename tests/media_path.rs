@@ -110,7 +110,7 @@ fn url(key: &MediaKey, address: SocketAddr, right: MediaRight) -> MediaUrl {
     let stream = right.stream.clone();
     let expires_at = Timestamp(clock::now().0 + 60_000);
     let nonce = tidegate::entropy::bytes().unwrap();
-    let token = key.mint(&MediaGrant { right, profile: Profile::Rtc, expires_at, nonce });
+    let token = key.mint(&MediaGrant { right, profile: Profile::Rtc, expires_at, nonce, is_observer: false });
     MediaUrl::parse(&format!("rtmp://{address}/live/{stream}?t={token}"))
 }
 
@@ -196,6 +196,7 @@ async fn ten_thousand_kicks_raced_with_admissions_leave_no_survivor() {
             peer: "127.0.0.1:9".parse().unwrap(),
             url_key: [0; 4],
             at: Timestamp(0),
+            is_observer: false,
         };
         let admitting = tokio::spawn({
             let (house, start) = (Arc::clone(&house), start.clone());

@@ -31,6 +31,10 @@ fn describe(text: &mut String, setting: &Setting) {
             text.push_str(&format!("# Range: {min} to {max}. Environment: {shown}.{reload}\n"));
             text.push_str(&format!("{} = {default}\n", setting.key));
         }
+        Preset::Flag(default) => {
+            text.push_str(&format!("# Form: {}. Environment: {}\n", setting.form, variable(setting.key)));
+            text.push_str(&format!("{} = {default}\n", setting.key));
+        }
         Preset::Text(default) => {
             text.push_str(&format!("# Form: {}. Environment: {shown}.{reload}\n", setting.form));
             text.push_str(&format!("{} = {default:?}\n", setting.key));

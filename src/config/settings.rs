@@ -46,12 +46,18 @@ pub(super) struct Setting {
 pub(super) enum Preset {
     /// A whole number and the range that is allowed.
     Number { default: u64, min: u64, max: u64 },
+    /// Yes or no.
+    Flag(bool),
     /// A text. Where the type allows it, the empty text means "not set".
     Text(&'static str),
 }
 
 const fn number(default: u64, min: u64, max: u64) -> Preset {
     Preset::Number { default, min, max }
+}
+
+const fn flag(default: bool) -> Preset {
+    Preset::Flag(default)
 }
 
 const fn text(default: &'static str) -> Preset {
@@ -200,6 +206,13 @@ settings! {
     /// Web pages that may call the API: a comma list of origins such as "https://app.example", or "*" for all. There are
     /// no cookies, so that a page can only use a credential that it holds itself. Empty: none.
     cors_origins: CorsOriginList = text("*"), live;
+    /// Whether the operators' console is served at /console/. It holds nothing: every call of it takes the app key.
+    console: bool = flag(true);
+    /// Whether the page is served at /join with which a browser watches a conference by its ticket.
+    join_page: bool = flag(true);
+    /// Between two looks at what each app has going on, of which the newest 360 are kept in memory for GET /v1/overview.
+    /// Ten seconds: the hour that an operator looks back after an alarm.
+    overview_sample_ms: u64 = number(10_000, 100, HOUR_MS);
     /// Event sockets in all: every viewer of a full stream and as many others; each costs some tens of kilobytes.
     event_sockets_max: u32 = number(20_000, 1, CONNECTIONS_CEILING);
     /// Between two pings on an event socket: well below what proxies and phone networks let a silent connection live.

@@ -27,6 +27,8 @@ const ADDRESS_RANGES_MAX: usize = 64;
 pub(super) enum Given<'a> {
     /// A whole number, already in range.
     Number(u64),
+    /// Yes or no.
+    Flag(bool),
     /// A text.
     Text(&'a str),
 }
@@ -35,7 +37,7 @@ impl<'a> Given<'a> {
     fn text(self, form: &str) -> Result<&'a str, String> {
         match self {
             Given::Text(text) => Ok(text.trim()),
-            Given::Number(_) => Err(form.to_owned()),
+            Given::Number(_) | Given::Flag(_) => Err(form.to_owned()),
         }
     }
 }
@@ -68,6 +70,9 @@ impl Reader<'_> {
                 .filter(|number| (min..=max).contains(&number))
                 .map(Given::Number)
                 .ok_or_else(|| format!("a whole number from {min} to {max}")),
+            (Preset::Flag(_), _) => {
+                flag(&value, &origin).map(Given::Flag).ok_or_else(|| bool::FORM.to_owned())
+            }
             (Preset::Text(_), Value::String(_, text)) => Ok(Given::Text(text)),
             (Preset::Text(_), _) => Err(format!("a text in quotes: {}", T::FORM)),
         };
@@ -79,6 +84,7 @@ impl Preset {
     fn given(&self) -> Given<'static> {
         match self {
             Self::Number { default, .. } => Given::Number(*default),
+            Self::Flag(flag) => Given::Flag(*flag),
             Self::Text(text) => Given::Text(text),
         }
     }
@@ -126,6 +132,26 @@ fn whole_number(value: &Value, origin: &Origin) -> Option<u64> {
     }
 }
 
+/// A flag of the file, or its word in an environment variable; a quoted word in a file is a mistake.
+fn flag(value: &Value, origin: &Origin) -> Option<bool> {
+    match (value, origin) {
+        (Value::String(_, text), Origin::Environment(_)) => text.trim().parse().ok(),
+        (Value::Bool(_, flag), _) => Some(*flag),
+        _ => None,
+    }
+}
+
+impl SettingValue for bool {
+    const FORM: &'static str = "true or false";
+
+    fn take(given: Given<'_>) -> Result<Self, String> {
+        match given {
+            Given::Flag(flag) => Ok(flag),
+            Given::Number(_) | Given::Text(_) => Err(Self::FORM.to_owned()),
+        }
+    }
+}
+
 macro_rules! number_values {
     ($($number:ty),+) => { $(
         impl SettingValue for $number {
@@ -134,7 +160,7 @@ macro_rules! number_values {
             fn take(given: Given<'_>) -> Result<Self, String> {
                 match given {
                     Given::Number(number) => Self::try_from(number).map_err(|_| Self::FORM.to_owned()),
-                    Given::Text(_) => Err(Self::FORM.to_owned()),
+                    Given::Flag(_) | Given::Text(_) => Err(Self::FORM.to_owned()),
                 }
             }
         }

@@ -193,6 +193,21 @@ impl Control {
         Ok(Some(caller))
     }
 
+    /// The app that a genuine bearer speaks for, whatever it is refused for. Counts nothing.
+    pub(super) fn app_of(&self, headers: &HeaderMap) -> Option<AppId> {
+        let token = bearer(headers).ok().flatten()?;
+        match Claim::of(token)? {
+            Claim::AppKey => self.apps.authenticate(token),
+            Claim::Jwt(ClaimedKind::User(app)) => self.verify_user(&app, token).ok().map(|user| user.app),
+            Claim::Jwt(ClaimedKind::Ticket) => {
+                self.keys.verify_ticket(token, clock::now()).ok().map(|ticket| ticket.app)
+            }
+            Claim::Jwt(ClaimedKind::Member) => {
+                self.keys.verify_member_token(token, clock::now()).ok().map(|member| member.app)
+            }
+        }
+    }
+
     /// What a ticket in a body says, if it is genuine and in time.
     pub(super) fn verify_ticket(&self, ticket: &str) -> Result<TicketClaims, Refusal> {
         let claims = self.keys.verify_ticket(ticket, clock::now());

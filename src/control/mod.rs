@@ -21,6 +21,7 @@ mod body;
 mod client;
 mod conferences;
 mod configure;
+mod console;
 mod cors;
 mod docs;
 mod document;
@@ -35,6 +36,7 @@ mod method;
 mod moderation;
 mod observe;
 pub mod ops;
+mod overview;
 mod place;
 mod problem;
 mod profile;
@@ -75,6 +77,7 @@ use crate::drain::Drain;
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
+use crate::overview::Overview;
 use crate::places::Places;
 use crate::relays::Relays;
 use crate::telemetry::Metrics;
@@ -104,6 +107,12 @@ pub struct Settings {
     pub answer_stall: Duration,
     /// Between two pings on an event socket.
     pub event_ping: Duration,
+    /// Whether the operators' console is served.
+    pub console: bool,
+    /// Whether the page is served with which a browser watches.
+    pub join_page: bool,
+    /// Between two samples of the overview.
+    pub overview_sample_ms: u64,
 }
 
 /// Hears that members are there.
@@ -152,6 +161,8 @@ pub struct ControlDeps {
     pub places: Arc<Places>,
     /// Counts requests, refusals, commands and credentials that proved nothing.
     pub metrics: Metrics,
+    /// What each app had going on.
+    pub overview: Arc<Overview>,
 }
 
 /// The control API. Clones share everything.
@@ -241,6 +252,11 @@ mod path {
     pub(super) const OPENAPI: &str = "/openapi.json";
     pub(super) const DOCS: &str = "/docs";
     pub(super) const DOCS_FILE: &str = "/docs/{file}";
+    pub(super) const CONSOLE_DOOR: &str = "/console";
+    pub(super) const CONSOLE: &str = "/console/";
+    pub(super) const JOIN: &str = "/join";
+    pub(super) const ASSET: &str = "/assets/{file}";
+    pub(super) const OVERVIEW: &str = "/v1/overview";
     pub(super) const USER_TOKENS: &str = "/v1/user-tokens";
     pub(super) const CONFERENCES: &str = "/v1/conferences";
     pub(super) const CONFERENCE: &str = "/v1/conferences/{confrId}";
@@ -275,6 +291,11 @@ mod path {
         OPENAPI,
         DOCS,
         DOCS_FILE,
+        CONSOLE_DOOR,
+        CONSOLE,
+        JOIN,
+        ASSET,
+        OVERVIEW,
         USER_TOKENS,
         CONFERENCES,
         CONFERENCE,
@@ -327,10 +348,12 @@ fn api() -> OpenApiRouter<Control> {
         .merge(messages::routes())
         .merge(moderation::routes())
         .merge(sessions::routes())
+        .merge(overview::routes())
         .merge(live::routes())
         .merge(webhooks::routes())
         .merge(document::routes())
         .merge(docs::routes())
+        .merge(console::routes())
 }
 
 /// The main listener's routes. CORS for browsers, rate limits and request idempotency belong into the layers here, outside

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -29,6 +29,7 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
     let id = given_id(request.headers()).unwrap_or_else(fresh_id);
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, template);
     let span = tracing::info_span!("request", id, method = %shown(request.method()), route);
+    let shown = bearer_of(request.headers());
     let started = Instant::now();
     let mut response = answer_or_fault(next.run(request)).instrument(span.clone()).await;
     let ms = started.elapsed().as_millis();
@@ -43,6 +44,9 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
     control.metrics.http_answered(route, status.into());
     if let Some(reason) = response.extensions().get::<Reason>() {
         control.metrics.refused(*reason);
+        if let Some(app) = control.app_of(&shown) {
+            control.overview.refused(&app);
+        }
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if let Some(limit) = problem.limit() {
@@ -58,6 +62,11 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The headers that say who asks.
+fn bearer_of(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(AUTHORIZATION).iter().map(|value| (AUTHORIZATION, value.clone())).collect()
 }
 
 /// The path as it stands in the code.

@@ -69,9 +69,12 @@ struct SessionView<'a> {
     id: String,
     #[schema(value_type = schema::ConfrId)]
     confr_id: &'a ConferenceId,
+    /// The member by whose right it is open.
     #[schema(value_type = schema::MemId)]
     mem_id: &'a MemberId,
-    /// Null where the member has just left.
+    /// Whether the app itself looks on, by the right of the stream's owner.
+    observer: bool,
+    /// Null where the member has just left, and for an observer.
     #[schema(required, value_type = Option<schema::User>)]
     user: Option<UserName>,
     #[schema(value_type = schema::StreamName)]
@@ -97,11 +100,15 @@ impl<'a> SessionView<'a> {
     fn new(control: &Control, session: &'a Session) -> Self {
         let (right, start, counters) = (session.right(), session.start(), session.counters());
         let conference = control.conferences.open_now(&right.conference);
-        let member = conference.as_ref().and_then(|conference| conference.members.get(&right.member));
+        let member = conference
+            .as_ref()
+            .filter(|_| !start.is_observer)
+            .and_then(|conference| conference.members.get(&right.member));
         Self {
             id: session.id().to_string(),
             confr_id: &right.conference,
             mem_id: &right.member,
+            observer: start.is_observer,
             user: member.map(|member| member.user.clone()),
             stream_id: &right.stream,
             direction: right.direction.word(),

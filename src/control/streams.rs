@@ -247,7 +247,18 @@ impl Control {
         profile: Profile,
     ) -> Result<(String, Timestamp), Refusal> {
         let expires_at = expiry(clock::now(), self.settings.media_url_ttl_secs);
-        let grant = MediaGrant { right, profile, expires_at, nonce: random()? };
+        let grant = MediaGrant { right, profile, expires_at, nonce: random()?, is_observer: false };
+        Ok((self.keys.media.mint(&grant), expires_at))
+    }
+
+    /// The same for the app itself, which looks on by the right of the stream's owner.
+    pub(super) fn observer_token(
+        &self,
+        right: MediaRight,
+        profile: Profile,
+    ) -> Result<(String, Timestamp), Refusal> {
+        let expires_at = expiry(clock::now(), self.settings.media_url_ttl_secs);
+        let grant = MediaGrant { right, profile, expires_at, nonce: random()?, is_observer: true };
         Ok((self.keys.media.mint(&grant), expires_at))
     }
 }

@@ -17,7 +17,7 @@ use super::streams::right_of;
 use super::urls::Origin;
 use super::{Answer, Control, path};
 use crate::domain::media_url::Profile;
-use crate::domain::{Direction, Reason, UserName};
+use crate::domain::{Direction, Reason, Refusal, UserName};
 use crate::events::schema;
 use crate::events::views::{StreamView, rfc3339};
 
@@ -31,7 +31,7 @@ struct SubscribeRequest {
     #[serde(default)]
     #[schema(value_type = Option<PlayProfile>)]
     profile: Option<Profile>,
-    /// For the app key: whom it acts for.
+    /// For the app key: whom it acts for. Absent: the app looks on for itself.
     #[schema(value_type = Option<schema::User>)]
     user: Option<UserName>,
 }
@@ -79,6 +79,9 @@ refusals!(SubscribeRefusals: BODY, INSIDER, IN_CONFERENCE, &[Reason::StreamNotFo
 ///
 /// Works on any declared stream: where its media does not flow yet, a player waits for it. Each answer has fresh URLs for this member
 /// alone; they die with the membership. Nobody is told of it.
+///
+/// The app key without a `user` looks on for itself, as an operator's console does: by the right of the stream's owner, so that the URLs
+/// die with the owner's stay, and without being a member or anybody's sign of life.
 #[utoipa::path(
     post,
     path = path::SUBSCRIPTIONS,
@@ -99,11 +102,22 @@ async fn subscribe(
 ) -> Answer<Response> {
     let conference = control.reach(&caller, &place.conference).await?;
     control.drain.admit()?;
-    let member = conference.subject(&caller.subject_named(request.user, query.user)?)?;
-    let stream = place.stream_of(&conference)?;
-    let right = right_of(&conference, member, stream, Direction::Play);
-    conference.media_right(&right)?;
-    let (token, expires_at) = control.media_token(right, request.profile.unwrap_or_default())?;
+    let profile = request.profile.unwrap_or_default();
+    let observes = matches!(caller, Insider::App(_)) && request.user.is_none() && query.user.is_none();
+    let (stream, (token, expires_at)) = if observes {
+        let stream = place.stream_of(&conference)?;
+        let owner =
+            conference.members.get(&stream.owner).ok_or_else(|| Refusal::from(Reason::StreamNotFound))?;
+        let right = right_of(&conference, owner, stream, Direction::Play);
+        conference.media_right(&right)?;
+        (stream, control.observer_token(right, profile)?)
+    } else {
+        let member = conference.subject(&caller.subject_named(request.user, query.user)?)?;
+        let stream = place.stream_of(&conference)?;
+        let right = right_of(&conference, member, stream, Direction::Play);
+        conference.media_right(&right)?;
+        (stream, control.media_token(right, profile)?)
+    };
     let urls = origin.play(&stream.id, &token);
     let answer = SubscribeAnswer {
         stream: StreamView::new(&conference, stream),

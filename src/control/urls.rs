@@ -90,6 +90,18 @@ pub(super) struct PlayUrls {
 }
 
 impl Origin {
+    /// Where calls and sockets go: the origins over HTTP and over WebSocket, without a path.
+    pub(super) fn web(&self) -> (&str, &str) {
+        let origin = |url: &'_ str| -> usize {
+            let host = url.find("://").map_or(0, |at| at + 3);
+            url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at)
+        };
+        (
+            self.http.get(..origin(&self.http)).unwrap_or_default(),
+            self.ws.get(..origin(&self.ws)).unwrap_or_default(),
+        )
+    }
+
     /// The event feed of a conference.
     pub(super) fn events(&self, conference: &ConferenceId) -> String {
         format!("{}/v1/conferences/{conference}/events", self.ws)

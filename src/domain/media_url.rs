@@ -79,6 +79,8 @@ pub struct MediaGrant {
     pub expires_at: Timestamp,
     /// Tells two URLs of the same right apart.
     pub nonce: [u8; 4],
+    /// Whether the app itself looks on with its key, by the right of the stream's owner. That is no sign of life of the owner.
+    pub is_observer: bool,
 }
 
 /// Signs and verifies media tokens.
@@ -94,7 +96,7 @@ impl MediaKey {
     /// The token for `grant`. Its expiry is kept in whole seconds.
     pub fn mint(&self, grant: &MediaGrant) -> String {
         let right = &grant.right;
-        let mut token = vec![TOKEN_VERSION, shape_byte(right.direction, grant.profile)];
+        let mut token = vec![TOKEN_VERSION, shape_byte(grant)];
         push_number(&mut token, grant.expires_at.as_secs());
         push_number(&mut token, right.epoch.0);
         push_number(&mut token, right.declared.0);
@@ -149,16 +151,17 @@ impl MediaKey {
     }
 }
 
-fn shape_byte(direction: Direction, profile: Profile) -> u8 {
-    let direction = match direction {
+fn shape_byte(grant: &MediaGrant) -> u8 {
+    let direction = match grant.right.direction {
         Direction::Publish => 0,
         Direction::Play => 1,
     };
-    let profile = match profile {
+    let profile = match grant.profile {
         Profile::Rtc => 0,
         Profile::Live => 2,
     };
-    direction | profile
+    let observer = if grant.is_observer { 4 } else { 0 };
+    direction | profile | observer
 }
 
 fn push_number(out: &mut Vec<u8>, mut number: u64) {
@@ -229,6 +232,7 @@ fn read_claim(claim: &[u8], stream: StreamId) -> Option<MediaGrant> {
         profile,
         expires_at,
         nonce,
+        is_observer: shape & 4 != 0,
     })
 }
 
@@ -251,6 +255,7 @@ mod tests {
             profile: Profile::Live,
             expires_at: Timestamp(2_000_000_000_000),
             nonce: [1, 2, 3, 4],
+            is_observer: false,
         }
     }
 
@@ -268,6 +273,8 @@ mod tests {
         assert!(token.len() < 110, "{} characters", token.len());
         let name = grant.right.stream.as_str();
         assert_eq!(key.verify(name, &token, Direction::Play, NOW), Ok(grant.clone()));
+        let observer = MediaGrant { is_observer: true, ..grant.clone() };
+        assert_eq!(key.verify(name, &key.mint(&observer), Direction::Play, NOW), Ok(observer));
         let late = key.verify(name, &token, Direction::Play, grant.expires_at);
         assert_eq!(reason(late), Reason::UrlExpired);
     }

@@ -35,6 +35,7 @@ pub(crate) fn start(direction: Direction, conference: u8, url_key: [u8; 4]) -> S
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         url_key,
         at: Timestamp(0),
+        is_observer: false,
     }
 }
 

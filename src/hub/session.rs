@@ -109,6 +109,8 @@ pub struct SessionStart {
     pub url_key: [u8; 4],
     /// When it began.
     pub at: Timestamp,
+    /// Whether the app looks on by its member's right: a session that says nothing of the member.
+    pub is_observer: bool,
 }
 
 /// What a session has moved: written by a publisher, handed out to a viewer.

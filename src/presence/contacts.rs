@@ -18,7 +18,7 @@ use crate::conferences::{Conferences, Watcher};
 use crate::domain::conference::Subject;
 use crate::domain::event::ExitReason;
 use crate::domain::{Command, Conference, ConferenceId, Event, MemberId, Reason, Recorded, Seq};
-use crate::hub::{Protocol, SessionTable};
+use crate::hub::{Protocol, SessionStart, SessionTable};
 
 /// How often it is looked who is there.
 const TICK: Duration = Duration::from_secs(1);
@@ -160,8 +160,13 @@ impl Contacts {
             let page = sessions.page(None, after, SESSIONS_PER_PAGE);
             let Some(last) = page.last() else { return };
             after = Some(last.id());
-            // A relay is no sign of anybody: the table of relays tells whom it keeps.
-            for session in page.into_iter().filter(|session| session.start().protocol != Protocol::Relay) {
+            for session in page {
+                let SessionStart { protocol, is_observer, .. } = session.start();
+                // Who looks on for the app says nothing of the member by whose right it does, and the table of relays tells
+                // whom it keeps.
+                if *is_observer || *protocol == Protocol::Relay {
+                    continue;
+                }
                 let right = session.right();
                 self.heard_of(&right.conference, &right.member, right.epoch);
             }
@@ -253,7 +258,6 @@ mod tests {
     use super::*;
     use crate::domain::conference::{Admission, ConferenceKind, Join};
     use crate::domain::{AppId, Created, Direction, MediaRight, RtcId, StreamId, Timestamp, UserName};
-    use crate::hub::SessionStart;
     use crate::store::{AppendFault, MemoryStore};
 
     const TIMES: ContactTimes = ContactTimes {
@@ -354,7 +358,14 @@ mod tests {
             declared: Seq(9),
         };
         let peer = "127.0.0.1:9".parse().unwrap();
-        let start = SessionStart { right, protocol: Protocol::Rtmp, peer, url_key: [0; 4], at: Timestamp(0) };
+        let start = SessionStart {
+            right,
+            protocol: Protocol::Rtmp,
+            peer,
+            url_key: [0; 4],
+            at: Timestamp(0),
+            is_observer: false,
+        };
         let session = scene.sessions.enter(start);
         for _ in 0..20 {
             scene.pass(10).await;

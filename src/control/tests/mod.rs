@@ -171,6 +171,9 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
             media_url_ttl_secs: 86_400,
             answer_stall: std::time::Duration::from_secs(30),
             event_ping: std::time::Duration::from_secs(10),
+            console: true,
+            join_page: true,
+            overview_sample_ms: 10_000,
         },
         endpoints: Endpoints {
             public_rtmp_url: None,
@@ -183,6 +186,7 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
         drain: Drain::default(),
         places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
         metrics: metrics.clone(),
+        overview: Arc::default(),
     });
     Gateway { router: router(control), keys, metrics, beats, sessions }
 }

@@ -22,6 +22,7 @@ impl Gateway {
             peer: "[2001:db8::1]:40000".parse().unwrap(),
             url_key: [0; 4],
             at: Timestamp(1_800_000_000_123),
+            is_observer: false,
         })
     }
 

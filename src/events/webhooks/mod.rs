@@ -81,6 +81,17 @@ pub struct WebhookStats {
     pub lag_ms: u64,
 }
 
+/// What one target has still to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetQueue {
+    /// Who.
+    pub target: TargetId,
+    /// Conferences with events that it was not told yet.
+    pub conferences: usize,
+    /// How long ago the oldest of these happened, about; zero where all is told.
+    pub lag_ms: u64,
+}
+
 /// Events that a target was given up on.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
@@ -436,6 +447,18 @@ impl Webhooks {
             stats.lag_ms = stats.lag_ms.max(lag);
         }
         stats
+    }
+
+    /// What each enabled target of `app` has still to be told.
+    pub fn queues(&self, app: &AppId) -> Vec<TargetQueue> {
+        let now = (self.shared.now)();
+        let runs = self.shared.runs.read();
+        let queues = runs.get(app).into_iter().flatten().map(|(target, run)| {
+            let lanes = run.lanes.lock();
+            let lag_ms = lanes.oldest().map_or(0, |oldest| now.0.saturating_sub(oldest.0));
+            TargetQueue { target: target.clone(), conferences: lanes.len(), lag_ms }
+        });
+        queues.collect()
     }
 
     /// Ends in order: what is under way may end within a second, and how far each target is gets kept.

@@ -1,0 +1,67 @@
+import { useState } from 'preact/hooks';
+import { ApiError, logIn } from '../api';
+import { t } from '../text';
+import { Brand, Prefs } from '../ui';
+
+export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: () => void }) {
+  const [key, setKey] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [wrong, setWrong] = useState<'key' | 'network' | null>(null);
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setWrong(null);
+    try {
+      await logIn(key.trim());
+      onDone();
+    } catch (error) {
+      setWrong(error instanceof ApiError && error.status === 401 ? 'key' : 'network');
+      setBusy(false);
+    }
+  };
+  return (
+    <div class="gate">
+      <main class="card panel">
+        <Brand />
+        <div>
+          <h1>{t('logIn')}</h1>
+          <p class="muted small lead">{t('loginLead')}</p>
+        </div>
+        {wasRejected && !wrong && (
+          <p class="banner" role="alert">
+            {t('keyRejected')}
+          </p>
+        )}
+        <form onSubmit={(event) => void submit(event)}>
+          <label class="field">
+            <span>{t('appKey')}</span>
+            <input
+              class="input mono"
+              type="password"
+              autocomplete="off"
+              spellcheck={false}
+              required
+              autofocus
+              value={key}
+              aria-describedby="key-hint key-error"
+              aria-invalid={wrong === 'key'}
+              onInput={(event) => setKey(event.currentTarget.value)}
+            />
+            <small class="hint" id="key-hint">
+              {t('appKeyHint')}
+            </small>
+          </label>
+          <p class="error" id="key-error" role="alert" hidden={!wrong}>
+            {wrong === 'key' ? t('wrongKey') : wrong ? t('noAnswerNow') : ''}
+          </p>
+          <button class="button primary" disabled={busy || key.trim() === ''}>
+            {busy ? t('checking') : t('logIn')}
+          </button>
+        </form>
+      </main>
+      <div class="foot">
+        <Prefs />
+      </div>
+    </div>
+  );
+}
