@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit sdk fuzz-check deny tools demo bench audit release
+.PHONY: help run build test check unit sdk console console-test fuzz-check deny tools demo bench audit release
 
 CARGO ?= cargo
 
@@ -9,6 +9,8 @@ help:
 	@echo 'make demo    watch a conference happen: two members, a role change, a kick'
 	@echo 'make test    everything that must hold: format, lints, tests, fuzz targets, licences'
 	@echo 'make sdk     the JavaScript client and the examples, against the debug binary (a part of make test)'
+	@echo 'make console build the console anew from web/console, into its dist'
+	@echo 'make console-test  the console and the join page in Chromium (a part of make test)'
 	@echo 'make build   the release binary: target/release/tidegate'
 	@echo 'make release the same without the paths of this machine in it'
 	@echo 'make audit   the supply chain: known weaknesses, licences, sources, and an SBOM; needs the open internet'
@@ -41,7 +43,7 @@ tools: cargo-present
 	tools/prepare-tests
 
 # The licences come last: the tool that reads them is the longest to install.
-test: tools check unit sdk fuzz-check deny
+test: tools check unit sdk console-test fuzz-check deny
 
 check: cargo-present
 	$(CARGO) fmt --check
@@ -56,6 +58,15 @@ sdk: cargo-present
 	$(CARGO) build --quiet
 	cd sdk/js && npm ci --no-audit --no-fund --silent && npm test
 	cd examples/backend-node && npm test
+
+# Whoever changes web/console or sdk/js runs this and commits web/console/dist, which the binary carries.
+console:
+	cd web/console && npm ci --no-audit --no-fund --silent && npm run --silent build
+
+# The pages as they stand in the binary, in Debian's Chromium; and that dist is what the sources give.
+console-test: cargo-present
+	$(CARGO) build --quiet
+	cd web/console && npm ci --no-audit --no-fund --silent && npm run --silent test
 
 fuzz-check: cargo-present
 	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml; fi

@@ -84,6 +84,7 @@ async fn no_route_shows_or_changes_what_belongs_to_another_app() {
         (Method::PATCH, conference.path(&stream), Some(json!({ "user": "anna", "voff": 1 }))),
         (Method::DELETE, conference.path(&stream), None),
         (Method::POST, conference.path(&format!("{stream}/subscriptions")), Some(json!({ "user": "boris" }))),
+        (Method::POST, conference.path(&format!("{stream}/subscriptions")), None),
         (Method::GET, conference.path(&format!("{stream}/stats")), None),
         (Method::POST, conference.path("/messages"), Some(json!({ "body": "hello" }))),
         (Method::GET, conference.path("/events"), None),

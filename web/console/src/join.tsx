@@ -60,6 +60,11 @@ function refusal(error: TidegateError): string {
   }
 }
 
+let isLeaving = false;
+
+/** What a page that closes still has to say goes out all the same. */
+const lastingFetch: typeof fetch = (input, init) => fetch(input, { ...init, keepalive: isLeaving });
+
 function Page() {
   usePrefs();
   const [conference, setConference] = useState<Conference | null>(null);
@@ -94,7 +99,7 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
     setBusy(true);
     setWrong(null);
     const apiURL = new URL('./', location.href.split('#')[0]).href.replace(/\/$/, '');
-    const conference = new Conference({ apiURL, platform: webPlatform() });
+    const conference = new Conference({ apiURL, platform: webPlatform({ fetch: lastingFetch }) });
     try {
       await conference.join({ ...read, ...(name.trim() ? { nickName: name.trim() } : {}) });
       sessionStorage.setItem(TICKET, read.ticket);
@@ -159,7 +164,10 @@ function Watch({ conference }: { conference: Conference }) {
   useEffect(() => {
     const offs = EVENTS.map((name) => conference.on(name, () => changed(undefined)));
     // Whoever closes the page is not waited for until it counts as gone.
-    const leave = () => void conference.leave().catch(() => {});
+    const leave = () => {
+      isLeaving = true;
+      conference.leave().catch(() => {});
+    };
     addEventListener('pagehide', leave);
     return () => {
       offs.forEach((off) => off());

@@ -71,8 +71,9 @@ function Shell({ onLeave }: { onLeave: () => void }) {
     isFirst.current = false;
   }, [current.name, conference]);
   document.title = `${t(current.name)} · ${t('console')}`;
+  const docs = new URL('docs', root).href;
   const leaveButton = (
-    <button type="button" class="button ghost" data-test="log-out" onClick={onLeave} title={t('logOut')} aria-label={t('logOut')}>
+    <button type="button" class="button ghost square" data-test="log-out" onClick={onLeave} title={t('logOut')} aria-label={t('logOut')}>
       <Icon name="logOut" />
     </button>
   );
@@ -92,6 +93,9 @@ function Shell({ onLeave }: { onLeave: () => void }) {
         <header class="topbar">
           <Brand />
           <div class="prefs">
+            <a class="button ghost square" href={docs} target="_blank" rel="noreferrer" title={t('apiDocs')} aria-label={t('apiDocs')}>
+              <Icon name="docs" />
+            </a>
             <Prefs />
             {leaveButton}
           </div>
@@ -105,7 +109,7 @@ function Shell({ onLeave }: { onLeave: () => void }) {
                 {t(name)}
               </a>
             ))}
-            <a class="wide" href={new URL('docs', root).href} target="_blank" rel="noreferrer">
+            <a class="wide" href={docs} target="_blank" rel="noreferrer">
               <Icon name="docs" />
               {t('apiDocs')}
             </a>

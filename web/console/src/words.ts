@@ -23,19 +23,28 @@ export function pictureOf(stream: Stream): string {
   return parts.join(' + ') || '–';
 }
 
+/** The event of a changed member says how it is, not what changed: who is muted is told so. */
+function muted(held: { audio: boolean; video: boolean } | undefined, name: string): string {
+  const what = [held?.video && t('pictures'), held?.audio && t('sound')].filter((one) => typeof one === 'string');
+  if (what.length === 0) return t('evChanged', { name });
+  return t('evMuted', { name, what: what.length === 2 ? t('and', { one: what[0], other: what[1] }) : what[0] });
+}
+
 const EXITS = [0, 1, 4, 10, 11, 12];
 
 /** An event as a sentence; none for what says nothing to a reader. */
 export function sentence(event: FeedEvent): string | null {
   const name = nameOf(event.member ?? event.stream?.owner);
   const rtcId = event.stream?.rtcId ?? '';
+  const held = event.stream?.owner?.muted;
+  const flows = { video: !event.stream?.voff && !held?.video, audio: !event.stream?.aoff && !held?.audio };
   switch (event.type) {
     case 'memberJoined':
       return t('evJoined', { name, role: event.member ? roleName(event.member.role) : '' });
     case 'memberExited':
       return t(`evExited${EXITS.includes(Number(event.reason)) ? event.reason : 0}` as TextKey, { name });
     case 'memberChanged':
-      return t('evChanged', { name });
+      return muted(event.member?.muted, name);
     case 'roleChanged':
       return t('evRole', { name, role: event.member ? roleName(event.member.role) : '' });
     case 'streamAdded':
@@ -43,7 +52,7 @@ export function sentence(event: FeedEvent): string | null {
     case 'streamRemoved':
       return t('evStreamRemoved', { name, rtcId });
     case 'mediaChanged':
-      return t('evMedia', { name, rtcId, video: t(event.stream?.voff ? 'off' : 'on'), audio: t(event.stream?.aoff ? 'off' : 'on') });
+      return t('evMedia', { name, rtcId, video: t(flows.video ? 'on' : 'off'), audio: t(flows.audio ? 'on' : 'off') });
     case 'conferenceChanged':
       return t('evConference');
     case 'conferenceExit':

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { advances, browse, open, sounds, Stage } from './support/stage.js';
+import { advances, browse, logIn, open, sounds, Stage } from './support/stage.js';
 
 let stage;
 let browser;
@@ -55,6 +55,19 @@ test('a link is watched: pictures, sound, a new stream, a kick', async () => {
   await page.getByRole('button', { name: 'Join again' }).click();
   await page.getByText('This ticket is no longer good').waitFor();
   assert.deepEqual(faults, []);
+});
+
+test('who closes the page has left, and is not waited for', async () => {
+  const confrId = await stage.conference();
+  const { page } = await open(browser, stage, `/join#ticket=${await invitation(confrId, 'viewer')}`);
+  await page.getByRole('button', { name: 'Watch' }).click();
+  await page.getByText('Nobody is live yet').waitFor();
+  const console = await logIn(browser, stage);
+  await console.page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await console.page.locator('[data-member=viewer]').waitFor();
+  await page.close({ runBeforeUnload: true });
+  await console.page.locator('[data-event=memberExited]', { hasText: 'viewer left' }).waitFor();
+  await console.context.close();
 });
 
 test('what is no ticket, and a conference that is over, are told plainly', async () => {

@@ -291,7 +291,7 @@ function Members({ conference, onKick }: { conference: Conference; onKick: (name
         <table class="table">
           <thead>
             <tr>
-              <th scope="col">{t('members')}</th>
+              <th scope="col">{t('name')}</th>
               <th scope="col">{t('role')}</th>
               <th scope="col">{t('joined')}</th>
               <th scope="col">

@@ -79,7 +79,7 @@ export function ConferenceTable({ list }: { list: Conference[] }) {
             <td class="right number" data-label={t('liveStreams')}>
               {count(conference.streams.filter((stream) => stream.live).length)}
             </td>
-            <td class="right" data-label={t('created')}>
+            <td class="right time" data-label={t('created')}>
               {moment(conference.createdAt)}
             </td>
           </tr>

@@ -116,7 +116,7 @@ export function WebhooksPage() {
                       <td data-label={t('attempts')} class="right number">
                         {count(letter.attempts)}
                       </td>
-                      <td data-label={t('firstFailure')}>{moment(letter.firstFailureAt)}</td>
+                      <td class="time" data-label={t('firstFailure')}>{moment(letter.firstFailureAt)}</td>
                       <td class="bare">
                         <div class="row-actions">
                           {letter.replaying ? (
