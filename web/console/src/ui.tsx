@@ -30,10 +30,10 @@ const PATHS = {
 
 export type IconName = keyof typeof PATHS;
 
-export function Icon({ name }: { name: IconName }) {
+export function Icon({ name, crossed }: { name: IconName; crossed?: boolean }) {
   return (
     <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
-      <path d={PATHS[name]} />
+      <path d={crossed ? `${PATHS[name]}M4 4l16 16` : PATHS[name]} />
     </svg>
   );
 }

@@ -105,7 +105,7 @@ export function ConferencePage({ id }: { id: string }) {
           </div>
         ) : (
           <>
-            <div class="head">
+            <div class="head middle">
               <h2>
                 {t('liveStreams')} <span class="muted number">{live.length}</span>
               </h2>
@@ -262,7 +262,7 @@ function Tile({ confrId, stream, isShown, onKick }: { confrId: string; stream: S
 function IconButton(props: { icon: 'sound' | 'silence' | 'mic' | 'camera'; label: string; pressed?: boolean; onClick: () => void; test?: string }) {
   return (
     <button type="button" class="button ghost square" title={props.label} aria-label={props.label} aria-pressed={props.pressed} data-test={props.test} onClick={props.onClick}>
-      <Icon name={props.icon} />
+      <Icon name={props.icon} crossed={props.pressed} />
     </button>
   );
 }
@@ -350,14 +350,16 @@ function Log({ events, isConnected, isOver }: { events: FeedEvent[]; isConnected
       {told.length === 0 ? (
         <p class="loading">{t('logEmpty')}</p>
       ) : (
-        <ol class="log" role="log" aria-label={t('log')} tabIndex={0}>
-          {told.map(({ event, text }) => (
-            <li key={`${event.seq}-${event.type}`} data-event={event.type}>
-              <time dateTime={event.at}>{clockSeconds(event.at)}</time>
-              <span>{text}</span>
-            </li>
-          ))}
-        </ol>
+        <div class="log" role="log" aria-label={t('log')} tabIndex={0}>
+          <ol>
+            {told.map(({ event, text }) => (
+              <li key={`${event.seq}-${event.type}`} data-event={event.type}>
+                <time dateTime={event.at}>{clockSeconds(event.at)}</time>
+                <span>{text}</span>
+              </li>
+            ))}
+          </ol>
+        </div>
       )}
     </section>
   );
