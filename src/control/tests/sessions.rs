@@ -58,7 +58,7 @@ async fn a_session_tells_who_moves_what_from_where() {
     let mut expected = json!({
         "id": id(&guard), "confrId": confr_id(&conference), "user": "anna", "streamId": "RTC1__Of_MS_z",
         "direction": "play", "protocol": "rtmp", "peer": "[2001:db8::1]:40000",
-        "since": "2027-01-15T08:00:00.123Z", "packets": 0, "bytes": 0, "skips": 0,
+        "since": "2027-01-15T08:00:00.123Z", "packets": 0, "bytes": 0, "skips": 0, "observer": false,
     });
     let member = gateway.get(&conference, &anna).await.ok(200);
     expected["memId"] = json!(text(&member, "/members/0/id"));
