@@ -65,7 +65,7 @@ async fn model(mut peer: Peer, edge: Edge) -> Vec<(f64, f64)> {
     while let Ok(seen) = tokio::time::timeout_at(until, peer.next()).await {
         match seen {
             Seen::Media(tag) if tag.is_picture() => {
-                arrivals.push((edge.now_ms(), f64::from(tag.timestamp_ms)))
+                arrivals.push((edge.now_ms(), f64::from(tag.timestamp_ms)));
             }
             Seen::Closed => panic!("closed"),
             _ => {}
@@ -163,7 +163,7 @@ async fn main() {
             ("mpv", patient),
             ("mpv, low-latency", hasty),
         ] {
-            let behind = behind_ms.map_or("no position".to_owned(), |ms| format!("{ms:.0}"));
+            let behind = behind_ms.map_or_else(|| "no position".to_owned(), |ms| format!("{ms:.0}"));
             println!("| {profile} | {name} | {behind} | |");
         }
         scene.gateway.stop().await;

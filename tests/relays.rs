@@ -1,6 +1,8 @@
 //! Relays: streams that are pushed to a far server and pulled from one. The far server is a second gateway, or a server of
 //! the test's own where it has to misbehave.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+
 mod support;
 
 use bytes::Bytes;

@@ -224,6 +224,7 @@ impl Task<'_> {
         let session = self.shared.sessions.enter(SessionStart {
             right,
             protocol: Protocol::Relay,
+            is_observer: false,
             peer,
             url_key: entropy::bytes().unwrap_or_default(),
             at: clock::now(),

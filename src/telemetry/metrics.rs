@@ -541,7 +541,12 @@ impl Collector for ReadingsCollector {
         let gap = Duration::from_millis(readings.publisher_gap_ms).as_secs_f64();
         let counter = ConstCounter::new(gap);
         let (name, help) = ("publisher_gap", "How long streams stood still until another publisher went on");
-        counter.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), counter.metric_type())?)?;
+        counter.encode(encoder.encode_descriptor(
+            name,
+            help,
+            Some(&Unit::Seconds),
+            counter.metric_type(),
+        )?)?;
         let help = "How long packets waited in the gateway for viewers, what a viewer begins with left aside";
         readings.added_delay.encode(&mut encoder, "added_delay", help)?;
         let help = "How long viewers of a stream that flows waited for their first picture, or sound";

@@ -82,7 +82,9 @@ fn a_batch_serves_those_who_read_what_is_published() {
     let mut source = stage.publisher(0);
     source.video([&b"\x90hvc1"[..], &record()].concat().into(), 0);
     source.video(b"\x93hvc1keyframe".as_slice().into(), 0);
-    viewers.each_mut().map(Watcher::drain);
+    viewers.iter_mut().for_each(|viewer| {
+        viewer.drain();
+    });
     let mut tide = viewers[0].viewer.tide();
     let mark = tide.settle();
     source.video(b"\xA3hvc1picture".as_slice().into(), 40);
