@@ -72,7 +72,7 @@ struct TokenQuery {
     t: Option<String>,
     /// The form in which HEVC comes, whatever form is published; may be added to the URL. `legacy`, the default, is codec id 12: WeChat,
     /// flv.js and its kin, mpegts.js, ffmpeg from 8.0 on. `enhanced` is Enhanced RTMP (`hvc1`): mpegts.js, VLC, ffmpeg from 6.1 on.
-    #[param(example = "enhanced")]
+    #[param(inline, example = "enhanced")]
     hevc: Option<HevcWord>,
 }
 

@@ -199,6 +199,7 @@ async fn create(
 ) -> Answer<Response> {
     let Keyed { body: Json(request), key } = keyed;
     let conference = control.conferences.find(&app, &id).await?;
+    control.drain.admit()?;
     let mark = key.map(|key| key.mark(&control, "app", path::RELAYS));
     let far =
         FarUrl::parse(&request.url).map_err(|error| Reason::UrlInvalid.because(format!("url: {error}")))?;
@@ -213,6 +214,8 @@ async fn create(
 refusals!(ListRefusals: CALLER, IN_CONFERENCE);
 
 /// List relays
+///
+/// Those that have given up are among them, until they are deleted.
 #[utoipa::path(
     get,
     path = path::RELAYS,
@@ -236,6 +239,8 @@ async fn list(
 refusals!(FindRefusals: CALLER, IN_CONFERENCE, &[Reason::NotFound]);
 
 /// Look at a relay
+///
+/// What it does now, what it moved, and why its last connection failed.
 #[utoipa::path(
     get,
     path = path::RELAY,

@@ -266,6 +266,15 @@ impl Metrics {
         for outcome in ["loaded", "failed"] {
             self.certificate_reloads.get_or_create_owned(&OfOutcome { outcome: Word(outcome) });
         }
+        for direction in ["push", "pull"] {
+            for state in ["connecting", "live", "waiting", "backoff", "failed"] {
+                self.relays.get_or_create_owned(&OfRelay { direction: Word(direction), state: Word(state) });
+            }
+        }
+        for reason in ["unreachable", "timeout", "tls", "refused", "closed", "stalled", "silent", "protocol"]
+        {
+            self.relay_failures.get_or_create_owned(&OfReason { reason: Word(reason) });
+        }
         for direction in [Direction::Publish, Direction::Play] {
             self.sessions_revoked(direction);
             let labels = OfDirection { direction: Word(direction.word()) };
@@ -709,7 +718,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 42, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 51, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }
