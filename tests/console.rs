@@ -166,7 +166,7 @@ async fn the_app_looks_on_without_being_a_member_and_is_cut_off_with_the_owner()
         match end {
             End::Kick => drop(stage.conference.kick(&["anna"]).await.expect("the kick")),
             End::Deletion => {
-                drop(stage.anna.unpublish(&stage.published.stream_id).await.expect("the deletion"))
+                drop(stage.anna.unpublish(&stage.published.stream_id).await.expect("the deletion"));
             }
             End::Destruction => drop(stage.conference.delete().await.expect("the end")),
             End::Demotion => drop(stage.conference.set_role(&["anna"], 1).await.expect("the demotion")),

@@ -1,5 +1,7 @@
 //! A publisher that comes back takes its stream over at once, and its viewers stay attached.
 
+#![allow(clippy::expect_used, reason = "test code")]
+
 mod support;
 
 use std::time::Duration;
