@@ -95,7 +95,7 @@ async fn ask(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> reqwest
 async fn an_address_behind_a_proxy_is_limited_and_cannot_choose_its_name() {
     let gateway = Setup::new()
         .env("TIDEGATE_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")
-        .env("TIDEGATE_REQUESTS_PER_ADDRESS", 5)
+        .env("TIDEGATE_REQUESTS_PER_ADDRESS", 1)
         .start()
         .await;
     let app = gateway.app().await;

@@ -367,7 +367,9 @@ impl Relays {
                 .because(format!("a conference has at most {most} relays; delete one first")));
         }
         if self.shared.table.count() >= settings.relays_max {
-            return Err(Reason::Overloaded.because("this gateway has as many relays as it may"));
+            return Err(Reason::Overloaded
+                .because("this gateway has as many relays as it may")
+                .at("relays_max"));
         }
         Ok(())
     }

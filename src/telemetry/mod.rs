@@ -15,8 +15,10 @@
 
 mod logging;
 mod metrics;
+mod readings;
 
 pub use logging::{FilterError, LogControl, LogFormat, LoggingError, check_filter, start_logging};
 pub use prometheus_client::metrics::counter::Counter;
 
-pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, Readings, StatusClass, Times};
+pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, StatusClass};
+pub use readings::{Readings, Times};
