@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::SendFlags;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -109,6 +109,21 @@ fn attempt<T>(
     }
 }
 
+/// Moves what has come into `buffer`. Less than there was room for is all there is: the runtime is told so at once, which
+/// saves asking the kernel again for nothing. What comes after that wakes the task.
+fn take(socket: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); READ_BYTES];
+    let space = space.split_at_mut(READ_BYTES.min(buffer.remaining())).0;
+    let mut is_all = false;
+    let asked = socket.try_io(Interest::READABLE, || {
+        let ((bytes, room), _) = rustix::net::recv(socket, &mut *space, RecvFlags::empty())?;
+        is_all = !bytes.is_empty() && !room.is_empty();
+        buffer.put_slice(bytes);
+        if is_all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    if is_all { Ok(()) } else { asked }
+}
+
 impl AsyncRead for PlainSocket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -116,7 +131,7 @@ impl AsyncRead for PlainSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &self.0;
-        ready!(attempt(|| socket.poll_read_ready(cx), || socket.try_read_buf(buffer)))?;
+        ready!(attempt(|| socket.poll_read_ready(cx), || take(socket, buffer)))?;
         Poll::Ready(Ok(()))
     }
 }
