@@ -130,6 +130,9 @@ async fn a_drained_gateway_lets_nobody_new_in_and_those_inside_go_on() {
     let told = run(&gateway.setup, &["undrain", "--json"]).await;
     let told: Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!((&told["draining"], &told["changed"]), (&json!(false), &json!(false)));
+    // Those who came in vain could fill the log otherwise.
+    let log = gateway.process.stderr.text();
+    assert!(log.contains("an operator drains the gateway") && !log.contains(" WARN "), "{log}");
     gateway.stop().await;
 }
 

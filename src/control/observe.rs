@@ -34,16 +34,19 @@ pub(super) async fn observe(State(control): State<Control>, request: Request, ne
     let mut response = answer_or_fault(next.run(request)).instrument(span.clone()).await;
     let ms = started.elapsed().as_millis();
     let status = response.status().as_u16();
+    let reason = response.extensions().get::<Reason>().copied();
+    // Whoever comes while nobody is let in could fill the log; a drain has its own line, and metrics count what was refused.
+    let is_turned_away = matches!(reason, Some(Reason::Draining | Reason::Overloaded));
     span.in_scope(|| {
-        if response.status().is_server_error() {
+        if response.status().is_server_error() && !is_turned_away {
             tracing::warn!(status, ms, "the request failed");
         } else {
             tracing::debug!(status, ms, "answered");
         }
     });
     control.metrics.http_answered(route, status.into());
-    if let Some(reason) = response.extensions().get::<Reason>() {
-        control.metrics.refused(*reason);
+    if let Some(reason) = reason {
+        control.metrics.refused(reason);
         if let Some(app) = control.app_of(&shown) {
             control.overview.refused(&app);
         }
