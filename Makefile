@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit sdk console console-test fuzz-check deny tools demo bench audit release
+.PHONY: help run build test check unit sdk console console-test fuzz-check fuzz deny tools demo bench audit release
 
 CARGO ?= cargo
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make build   the release binary: target/release/tidegate'
 	@echo 'make release the same without the paths of this machine in it'
 	@echo 'make audit   the supply chain: known weaknesses, licences, sources, and an SBOM; needs the open internet'
+	@echo 'make fuzz    every fuzz target with a coverage-guided fuzzer, two at a time; SECONDS=600 for each'
 	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
 cargo-present:
@@ -70,6 +71,10 @@ console-test: cargo-present
 
 fuzz-check: cargo-present
 	if [ -f fuzz/Cargo.toml ]; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml; fi
+
+# The short form is a part of `make test`: tests/fuzz_corpora.rs replays the corpora and changes them by chance.
+fuzz: cargo-present
+	tools/fuzz $(or $(SECONDS),600) $(TARGETS)
 
 # The advisory database needs the open internet and is a separate matter: `make audit`.
 deny: cargo-present

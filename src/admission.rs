@@ -12,6 +12,15 @@ use crate::hub::{Protocol, SessionGuard, SessionStart, SessionTable};
 /// The query parameter that holds the media token.
 pub const TOKEN_PARAMETER: &str = "t";
 
+/// A parameter in the query of a media URL over HTTP, as it stands there: a token is base64url, so it is never escaped.
+pub fn query_parameter<'a>(query: &'a str, wanted: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, _)| *name == wanted)
+        .map(|(_, value)| value)
+}
+
 /// Lets media requests in. Asks memory only.
 pub struct Admission {
     key: MediaKey,
@@ -75,5 +84,17 @@ impl Admission {
         });
         self.conferences.media_right(&grant.right)?;
         Ok(Admitted { grant, session })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_read_from_the_query() {
+        assert_eq!(query_parameter("t=AB-_9", "t"), Some("AB-_9"));
+        assert_eq!(query_parameter("x=1&t=AB&y", "t"), Some("AB"));
+        assert_eq!(query_parameter("tt=1&at=2", "t"), None);
     }
 }

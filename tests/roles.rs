@@ -97,3 +97,57 @@ async fn talkers_and_members_are_counted() {
     promotion.refused().assert_is(409, "talkers_full", -523);
     gateway.stop().await;
 }
+
+/// Flips in an ordinary run; `TIDEGATE_ROLE_FLIPS` in the environment of the test asks for another number.
+const FLIPS: usize = 60;
+/// Who watches meanwhile.
+const WITNESSES: usize = 10;
+
+#[tokio::test]
+async fn a_role_that_is_flipped_again_and_again_holds_each_time_and_disturbs_nobody() {
+    let flips = std::env::var("TIDEGATE_ROLE_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(FLIPS);
+    let gateway = Gateway::start().await;
+    let conference = gateway.app().await.conference().await;
+    let anna = conference.member("anna", TALKER).await;
+    let boris = conference.member("boris", TALKER).await;
+    let his = boris.publish("RTC1").await.expect("pubStream");
+    let his_feed = Peer::publish(&his.url).await.expect("publish").feed(flv::clip());
+    let mut witnesses = Vec::new();
+    for number in 0..WITNESSES {
+        let witness = conference.member(&format!("witness-{number}"), AUDIENCE).await;
+        let url = witness.subscribe(&his.stream_id).await.expect("subStream").url;
+        witnesses.push(Peer::play(&url).await.expect("play").watch());
+    }
+    let url = anna.subscribe(&his.stream_id).await.expect("subStream").url;
+    let her_view = Peer::play(&url).await.expect("play").watch();
+    let mut urls = Vec::new();
+    for flip in 0..flips {
+        let hers = anna.publish("RTC1").await.expect("a TALKER declares");
+        let feed = Peer::publish(&hers.url).await.expect("a TALKER publishes").feed(flv::clip());
+        if flip % 10 == 0 {
+            let url = boris.subscribe(&hers.stream_id).await.expect("subStream").url;
+            Peer::play(&url).await.expect("play").watch().more_pictures(2).await;
+        }
+        urls.push(hers.url);
+        conference.set_role(&["anna"], AUDIENCE).await.expect("roles");
+        // Whatever begins after the answer is refused: the newest URL, an old one, and a new declaration.
+        for url in [&urls[flip], &urls[flip / 2]] {
+            let refusal = Peer::publish(url).await.err().expect("an AUDIENCE does not publish");
+            assert_eq!(refusal.code, PUBLISH_REFUSED, "{refusal:?}");
+        }
+        anna.publish("RTC1").await.refused().assert_is(403, "not_allowed", -101);
+        feed.closed().await;
+        conference.set_role(&["anna"], TALKER).await.expect("roles");
+        let refusal = Peer::publish(&urls[flip]).await.err().expect("its declaration is gone for good");
+        refusal.assert_refuses(PUBLISH_REFUSED, "url_invalid");
+    }
+    assert!(his_feed.is_open() && her_view.is_open(), "who was not demoted publishes on; who was watches on");
+    her_view.more_pictures(5).await;
+    for witness in &witnesses {
+        witness.more_pictures(5).await;
+    }
+    let members = conference.get().await.expect("the conference")["members"].clone();
+    let anna = members.as_array().and_then(|members| members.iter().find(|member| member["name"] == "anna"));
+    assert_eq!(anna.map(|anna| &anna["role"]), Some(&serde_json::json!(TALKER)));
+    gateway.stop().await;
+}

@@ -6,9 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/mutation.rs"]
+mod mutation;
+
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use mutation::Random;
 use tidegate::rtmp::proto::amf0::{DEPTH_MAX, Reader, VALUES_MAX, Value, string_prefix, within_depth};
 use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader, PARTIAL_MESSAGES_MAX, message_bytes_max};
 use tidegate::rtmp::proto::client::{self, ClientError, ClientOutput, ClientRequest, ClientSession, Purpose};
@@ -33,72 +37,6 @@ const BODIES: [&[u8]; 2] =
 const ITERATIONS: u64 = 6_000;
 const SEED: u64 = 0x7D1E_6A7E;
 
-/// Marsaglia's xorshift64*: enough for mutations, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next()).unwrap() % bound.max(1)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    /// A number that a parser may trip over.
-    fn interesting(&mut self) -> [u8; 4] {
-        let numbers =
-            [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0xFF_FFFF, 0x100_0000, 0x7FFF_FFFF, 0x8000_0000, u32::MAX];
-        numbers[self.below(numbers.len())].to_be_bytes()
-    }
-
-    /// Applies one to eight changes.
-    fn mutate(&mut self, recorded: &[u8], others: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = recorded.to_vec();
-        for _ in 0..=self.below(8) {
-            let at = self.below(bytes.len());
-            let span = self.below(32).min(bytes.len() - at);
-            match self.below(9) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                1 if at < bytes.len() => bytes[at] = self.byte(),
-                2 => bytes.insert(at, self.byte()),
-                3 => drop(bytes.drain(at..at + span)),
-                4 => bytes.truncate(at),
-                5 => {
-                    let copy = bytes[at..at + span].to_vec();
-                    let to = self.below(bytes.len());
-                    bytes.splice(to..to, copy);
-                }
-                6 => {
-                    let number = self.interesting();
-                    let end = (at + number.len()).min(bytes.len());
-                    bytes.splice(at..end, number);
-                }
-                7 => {
-                    let other = others[self.below(others.len())];
-                    let from = self.below(other.len());
-                    let to = (from + self.below(2000)).min(other.len());
-                    bytes.splice(at..at, other[from..to].iter().copied());
-                }
-                _ => {
-                    let unit = &bytes[at..at + span.min(6)];
-                    let repeated = unit.repeat(1 + self.below(2000));
-                    bytes.splice(at..at, repeated);
-                }
-            }
-        }
-        bytes.truncate(INPUT_BYTES_MAX);
-        bytes
-    }
-}
-
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -107,9 +45,9 @@ fn setting(name: &str, default: u64) -> u64 {
 fn fuzz(recordings: &[&[u8]], target: impl Fn(&[u8], &mut Random)) {
     let seed = setting("TIDEGATE_FUZZ_SEED", SEED);
     for iteration in 0..setting("TIDEGATE_FUZZ_ITERATIONS", ITERATIONS) {
-        let mut random = Random((seed ^ iteration.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1);
+        let mut random = Random::new(seed, iteration);
         let recorded = recordings[random.below(recordings.len())];
-        let input = random.mutate(recorded, recordings);
+        let input = random.mutate(recorded, recordings, INPUT_BYTES_MAX);
         if catch_unwind(AssertUnwindSafe(|| target(&input, &mut random))).is_err() {
             let hex = input.iter().fold(String::new(), |mut hex, byte| {
                 write!(hex, "{byte:02x}").unwrap();

@@ -1,35 +1,6 @@
-//! Whole and split input must give the same messages, and no input may make the reader hold more than it brought.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidegate::rtmp::proto::chunk::{ChunkError, ChunkLimits, ChunkMessage, ChunkReader};
+#[path = "../checks/chunk_reader.rs"]
+mod chunk_reader;
 
-fn read(reader: &mut ChunkReader, mut input: &[u8]) -> (Vec<ChunkMessage>, Option<ChunkError>) {
-    let mut messages = Vec::new();
-    loop {
-        match reader.next_message(&mut input) {
-            Ok(Some(message)) => messages.push(message),
-            Ok(None) => return (messages, None),
-            Err(error) => return (messages, Some(error)),
-        }
-    }
-}
-
-fuzz_target!(|input: &[u8]| {
-    let mut reader = ChunkReader::new(0, ChunkLimits::STRANGER);
-    let whole = read(&mut reader, input);
-    assert!(reader.partial_bytes() <= input.len());
-
-    let mut bytewise = ChunkReader::new(0, ChunkLimits::STRANGER);
-    let mut split = (Vec::new(), None);
-    for byte in input {
-        let (messages, error) = read(&mut bytewise, std::slice::from_ref(byte));
-        split.0.extend(messages);
-        split.1 = error;
-        if split.1.is_some() {
-            break;
-        }
-    }
-    assert_eq!(whole, split);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| chunk_reader::check(input));

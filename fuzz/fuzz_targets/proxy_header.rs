@@ -1,26 +1,6 @@
-//! A reader that asks for what is missing never takes a byte that is not the header's, and what was read survives the way
-//! out and back.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tidegate::proxy_header::{Progress, ProxyHeader};
+#[path = "../checks/proxy_header.rs"]
+mod proxy_header;
 
-fuzz_target!(|bytes: &[u8]| {
-    let mut taken = 0;
-    loop {
-        let Some(header) = bytes.get(..taken) else { return };
-        match ProxyHeader::parse(header) {
-            Ok(Progress::Incomplete { missing }) => {
-                assert!(missing > 0);
-                taken += missing;
-            }
-            Ok(Progress::Complete(header)) => {
-                let line = header.to_line();
-                assert_eq!(ProxyHeader::parse(line.as_bytes()), Ok(Progress::Complete(header)));
-                return;
-            }
-            Err(_) => return,
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| proxy_header::check(input));

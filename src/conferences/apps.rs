@@ -131,6 +131,13 @@ pub async fn first_key(store: &dyn Store) -> Result<Option<(AppId, String)>, App
     Ok(app.secrets.into_iter().next().map(|secret| (id, secret)))
 }
 
+/// The secrets of an app; where there is none, one of their usual length that opens nothing.
+fn secrets_of(kept: Option<&Kept>) -> impl Iterator<Item = &str> {
+    const NOBODYS: &str = "-------------------------------------------";
+    let own = kept.map(|kept| kept.app.secrets.iter().map(String::as_str));
+    own.into_iter().flatten().chain(kept.is_none().then_some(NOBODYS))
+}
+
 impl Apps {
     /// Reads all apps, after making sure that `first` is one of them with its secret.
     pub async fn open(store: Arc<dyn Store>, first: &AppId, first_secret: &str) -> Result<Self, AppsError> {
@@ -173,18 +180,19 @@ impl Apps {
         let (app, secret) = app_key.split_once('.')?;
         let app = AppId::parse(app).ok()?;
         let apps = self.apps.read();
-        let secrets = &apps.get(&app).filter(|kept| kept.is_there())?.app.secrets;
-        let right = secrets
-            .iter()
+        let kept = apps.get(&app).filter(|kept| kept.is_there());
+        let right = secrets_of(kept)
             .fold(0, |right, kept| right | kept.as_bytes().ct_eq(secret.as_bytes()).unwrap_u8());
-        (right == 1).then_some(app)
+        (right == 1 && kept.is_some()).then_some(app)
     }
 
-    /// Tries each valid secret of `app`, the newest first, until one gives something.
+    /// Tries each valid secret of `app`, the newest first, until one gives something. Where there is no such app, one is
+    /// tried that gives nothing: how long a refusal takes does not tell which apps there are.
     pub fn with_secrets<T>(&self, app: &AppId, mut attempt: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let apps = self.apps.read();
-        let kept = apps.get(app).filter(|kept| kept.is_there())?;
-        kept.app.secrets.iter().find_map(|secret| attempt(secret))
+        let kept = apps.get(app).filter(|kept| kept.is_there());
+        let found = secrets_of(kept).find_map(&mut attempt);
+        found.filter(|_| kept.is_some())
     }
 
     /// What `app` may use; no limits for an app that is not there.

@@ -15,7 +15,8 @@ use super::problem::Problem;
 use crate::clock;
 use crate::domain::conference::{Actor, Subject};
 use crate::domain::ticket::{
-    ClaimedKind, MemberClaims, TOKEN_CHARS_MAX, TicketClaims, UserClaims, claimed_kind, verify_user_token,
+    ClaimedKind, MemberClaims, NO_USER_TOKEN, TOKEN_CHARS_MAX, TicketClaims, UserClaims, claimed_kind,
+    verify_user_token,
 };
 use crate::domain::{AppId, Conference, ConferenceId, Reason, Refusal, UserName};
 use crate::events::views::Reader;
@@ -214,7 +215,7 @@ impl Control {
         claims.inspect_err(|_| self.metrics.authentication_failed(Kind::Ticket.label()))
     }
 
-    /// Tries each valid secret of the app that the token names. The last refusal stands, which tells an expired token
+    /// Tries each valid secret of the app that the token names, and one that fits nothing where there is no such app. The last refusal stands, which tells an expired token
     /// from a forged one where the app has one secret.
     fn verify_user(&self, app: &AppId, token: &str) -> Result<UserClaims, Refusal> {
         let now = clock::now();
@@ -226,11 +227,9 @@ impl Control {
                 None
             }
         });
-        claims.filter(|claims| claims.app == *app).ok_or_else(|| {
-            refusal.unwrap_or_else(|| {
-                Reason::Unauthenticated.because("the user token names no app of this gateway")
-            })
-        })
+        claims
+            .filter(|claims| claims.app == *app)
+            .ok_or_else(|| refusal.unwrap_or_else(|| Reason::Unauthenticated.because(NO_USER_TOKEN)))
     }
 
     /// The member or backend that the headers speak for.

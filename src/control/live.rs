@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::server::Peer;
 use super::socket::Cutter;
 use super::{Answer, Control, path};
-use crate::admission::TOKEN_PARAMETER;
+use crate::admission::{TOKEN_PARAMETER, query_parameter};
 use crate::domain::{Reason, Refusal};
 use crate::flv::{FlvEnd, FlvViewer, HevcForm};
 use crate::hub::{CloseReason, Protocol};
@@ -121,7 +121,7 @@ async fn play(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
     let stream = shown.stream()?;
-    let token = shown.query.as_deref().and_then(|query| parameter(query, TOKEN_PARAMETER));
+    let token = shown.query.as_deref().and_then(|query| query_parameter(query, TOKEN_PARAMETER));
     let hevc = shown.hevc()?;
     if !shown.asks_for_socket {
         let viewer = control.flv.view(stream, token, Protocol::Flv, peer.remote, hevc)?;
@@ -177,16 +177,10 @@ impl Shown {
 
     /// Nothing is negotiated here, and the players of mini programs, like most that read FLV, know the older form.
     fn hevc(&self) -> Result<HevcForm, Problem> {
-        let word = self.query.as_deref().and_then(|query| parameter(query, HEVC_PARAMETER));
+        let word = self.query.as_deref().and_then(|query| query_parameter(query, HEVC_PARAMETER));
         let form = word.map_or(Some(HevcForm::Legacy), HevcForm::parse);
         form.ok_or_else(|| Problem::malformed("hevc: legacy or enhanced"))
     }
-}
-
-/// A parameter of a media URL. A token is base64url, so it is never escaped.
-fn parameter<'a>(query: &'a str, wanted: &str) -> Option<&'a str> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| value).next()
 }
 
 /// Answers when the first picture or sound is there, so that a stream without a publisher is not found.
@@ -288,16 +282,4 @@ fn shortened(mut reason: String) -> String {
     let end = reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX);
     reason.truncate(end);
     reason
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_token_is_read_from_the_query() {
-        assert_eq!(parameter("t=AB-_9", "t"), Some("AB-_9"));
-        assert_eq!(parameter("x=1&t=AB&y", "t"), Some("AB"));
-        assert_eq!(parameter("tt=1&at=2", "t"), None);
-    }
 }

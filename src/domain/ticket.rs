@@ -24,6 +24,9 @@ use super::sealed::SealingKey;
 pub const USER_TOKEN_TTL_SECS_MAX: u64 = 24 * 3600;
 /// How far the clock of an app's backend may be off; our own tokens get none.
 pub const USER_TOKEN_LEEWAY_SECS: u64 = 60;
+/// What a user token is refused with that nobody signed, whether or not there is the app that it names: who proves nothing
+/// learns no app.
+pub const NO_USER_TOKEN: &str = "the user token is not a valid HS256 JWT with iss, sub and exp, signed with the secret of the app that it names";
 /// Longest token that is looked at. A ticket with the longest names has about 900 characters.
 pub const TOKEN_CHARS_MAX: usize = 4096;
 
@@ -78,6 +81,9 @@ struct UserJwt {
     sub: UserName,
     #[serde(deserialize_with = "numeric_date")]
     exp: u64,
+    /// Not before that time. The gateway sets none; libraries of backends do.
+    #[serde(default, deserialize_with = "some_numeric_date", skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     can: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +105,10 @@ fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
             .map(|since_1970| since_1970.as_secs())
             .map_err(serde::de::Error::custom),
     }
+}
+
+fn some_numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    numeric_date(deserializer).map(Some)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +193,9 @@ impl Hs256 {
         if token.len() > TOKEN_CHARS_MAX {
             return None;
         }
-        decode(token, &self.decoding, &SIGNATURE_ALONE).ok().map(|data| data.claims)
+        let token = decode(token, &self.decoding, &SIGNATURE_ALONE).ok()?;
+        // Names what whoever reads the token must understand; of that there is nothing here (RFC 7515 section 4.1.11).
+        token.header.crit.is_none().then_some(token.claims)
     }
 }
 
@@ -191,22 +203,24 @@ impl Hs256 {
 pub fn mint_user_token(secret: &str, claims: &UserClaims, expires_at: Timestamp) -> Option<String> {
     let can = if claims.can_create { vec!["create".to_owned()] } else { Vec::new() };
     let (iss, sub) = (claims.app.clone(), claims.user.clone());
-    let jwt = UserJwt { iss, sub, exp: expires_at.as_secs(), can, typ: Some("user".to_owned()) };
+    let jwt = UserJwt { iss, sub, exp: expires_at.as_secs(), nbf: None, can, typ: Some("user".to_owned()) };
     Hs256::new(secret.as_bytes()).sign(&jwt)
 }
 
 /// Verifies a user token against one of the app's secrets (its text).
 pub fn verify_user_token(secret: &str, token: &str, now: Timestamp) -> Result<UserClaims, Refusal> {
     let unauthenticated = |detail: &'static str| Reason::Unauthenticated.because(detail);
-    let jwt: UserJwt = Hs256::new(secret.as_bytes()).verify(token).ok_or_else(|| {
-        unauthenticated("the user token is not a valid HS256 JWT of this app with iss, sub and exp")
-    })?;
+    let jwt: UserJwt =
+        Hs256::new(secret.as_bytes()).verify(token).ok_or_else(|| unauthenticated(NO_USER_TOKEN))?;
     if jwt.typ.is_some_and(|typ| typ != "user") {
         return Err(unauthenticated("this token is not a user token"));
     }
     let now = now.as_secs();
     if now >= jwt.exp.saturating_add(USER_TOKEN_LEEWAY_SECS) {
         return Err(unauthenticated("the user token has expired; the app's backend can issue a new one"));
+    }
+    if jwt.nbf.is_some_and(|nbf| nbf > now.saturating_add(USER_TOKEN_LEEWAY_SECS)) {
+        return Err(unauthenticated("the user token is not valid yet: its nbf is ahead"));
     }
     if jwt.exp > now + USER_TOKEN_TTL_SECS_MAX + USER_TOKEN_LEEWAY_SECS {
         return Err(unauthenticated("the user token's exp is more than 24 hours ahead"));
@@ -314,132 +328,4 @@ impl TokenKeys {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_900_000_000_000);
-
-    fn user() -> UserClaims {
-        UserClaims {
-            app: AppId::parse("app1").unwrap(),
-            user: UserName::parse("张三").unwrap(),
-            can_create: true,
-        }
-    }
-
-    fn ticket() -> TicketClaims {
-        TicketClaims {
-            id: TicketId::from_random([1; 10]),
-            app: AppId::parse("app1").unwrap(),
-            conference: ConferenceId::from_random([2; 10]),
-            user: None,
-            role: Role::Talker,
-            seq: Seq(17),
-            expires_at: NOW.plus_ms(60_000),
-        }
-    }
-
-    fn member() -> MemberClaims {
-        MemberClaims {
-            app: AppId::parse("app1").unwrap(),
-            conference: ConferenceId::from_random([2; 10]),
-            member: MemberId::from_random([3; 10]),
-            epoch: Seq(4),
-            expires_at: NOW.plus_ms(60_000),
-        }
-    }
-
-    #[test]
-    fn a_user_token_may_expire_at_a_fraction_of_a_second() {
-        let token = |exp: serde_json::Value| {
-            let claims = serde_json::json!({"iss": "app1", "sub": "u", "exp": exp});
-            Hs256::new(b"s3cret").sign(&claims).unwrap()
-        };
-        let leeway = USER_TOKEN_LEEWAY_SECS;
-        let exp = |after: f64| serde_json::json!(1_900_000_000.0 + after);
-        let at = |secs| NOW.plus_ms(secs * 1000);
-        for (text, now, good) in [
-            (token(exp(10.5)), at(9), true),
-            (token(exp(10.5)), at(10 + leeway), false),
-            (token(exp(10.5)), at(9 + leeway), true),
-            (token(serde_json::json!(1_900_000_010_u64)), at(9 + leeway), true),
-            (token(serde_json::json!(-1.5)), NOW, false),
-            (token(serde_json::json!(1e300)), NOW, false),
-            (token(serde_json::json!("1900000010")), NOW, false),
-            (token(exp(90_000_000.5)), NOW, false),
-        ] {
-            assert_eq!(verify_user_token("s3cret", &text, now).is_ok(), good, "{text}");
-        }
-    }
-
-    #[test]
-    fn tokens_say_what_was_minted() {
-        let keys = TokenKeys::derive(&[1; 32]);
-        let token = keys.mint_ticket(&ticket()).unwrap();
-        assert_eq!(claimed_kind(&token), Some(ClaimedKind::Ticket));
-        assert_eq!(keys.verify_ticket(&token, NOW), Ok(ticket()));
-        let token = keys.mint_member_token(&member()).unwrap();
-        assert_eq!(claimed_kind(&token), Some(ClaimedKind::Member));
-        assert_eq!(keys.verify_member_token(&token, NOW), Ok(member()));
-        let token = mint_user_token("s3cret", &user(), NOW.plus_ms(1000)).unwrap();
-        assert_eq!(claimed_kind(&token), Some(ClaimedKind::User(user().app)));
-        assert_eq!(verify_user_token("s3cret", &token, NOW), Ok(user()));
-    }
-
-    #[test]
-    fn no_token_passes_for_another() {
-        let keys = TokenKeys::derive(&[1; 32]);
-        let a_ticket = keys.mint_ticket(&ticket()).unwrap();
-        let a_member = keys.mint_member_token(&member()).unwrap();
-        let a_user = mint_user_token("s3cret", &user(), NOW.plus_ms(1000)).unwrap();
-        assert_eq!(keys.verify_ticket(&a_member, NOW).unwrap_err().reason, Reason::TicketInvalid);
-        assert_eq!(keys.verify_ticket(&a_user, NOW).unwrap_err().reason, Reason::TicketInvalid);
-        assert_eq!(keys.verify_member_token(&a_ticket, NOW).unwrap_err().reason, Reason::Unauthenticated);
-        assert_eq!(verify_user_token("s3cret", &a_ticket, NOW).unwrap_err().reason, Reason::Unauthenticated);
-        assert_eq!(verify_user_token("other", &a_user, NOW).unwrap_err().reason, Reason::Unauthenticated);
-        let strangers = TokenKeys::derive(&[2; 32]);
-        assert_eq!(strangers.verify_ticket(&a_ticket, NOW).unwrap_err().reason, Reason::TicketInvalid);
-    }
-
-    #[test]
-    fn the_same_key_and_another_typ_is_refused() {
-        let keys = TokenKeys::derive(&[1; 32]);
-        let mut header = Header::new(Algorithm::HS256);
-        let claims = serde_json::json!({"typ": "member", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
-        let forged = encode(&header, &claims, &keys.ticket.encoding).unwrap();
-        assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
-        header.alg = Algorithm::HS512;
-        let claims = serde_json::json!({"typ": "ticket", "iss": "app1", "jti": "TK_a", "confr": "TS_a", "role": 7, "seq": 1, "exp": 4_000_000_000_u64});
-        let forged = encode(&header, &claims, &keys.ticket.encoding).unwrap();
-        assert_eq!(keys.verify_ticket(&forged, NOW).unwrap_err().reason, Reason::TicketInvalid);
-    }
-
-    #[test]
-    fn expiry_is_judged_by_the_callers_clock() {
-        let keys = TokenKeys::derive(&[1; 32]);
-        let token = keys.mint_ticket(&ticket()).unwrap();
-        let late = keys.verify_ticket(&token, ticket().expires_at);
-        assert_eq!(late.unwrap_err().reason, Reason::TicketExpired);
-        let exp = NOW.plus_ms(1000);
-        let token = mint_user_token("s3cret", &user(), exp).unwrap();
-        let leeway_ms = USER_TOKEN_LEEWAY_SECS * 1000;
-        assert!(verify_user_token("s3cret", &token, exp.plus_ms(leeway_ms - 1000)).is_ok());
-        assert!(verify_user_token("s3cret", &token, exp.plus_ms(leeway_ms)).is_err());
-        let far =
-            mint_user_token("s3cret", &user(), NOW.plus_ms((USER_TOKEN_TTL_SECS_MAX + 120) * 1000)).unwrap();
-        assert!(verify_user_token("s3cret", &far, NOW).is_err());
-    }
-
-    #[test]
-    fn every_changed_character_is_refused() {
-        let keys = TokenKeys::derive(&[1; 32]);
-        let token = keys.mint_ticket(&ticket()).unwrap();
-        for at in 0..token.len() {
-            assert!(keys.verify_ticket(&token[..at], NOW).is_err());
-            let mut forged = token.clone().into_bytes();
-            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert!(keys.verify_ticket(std::str::from_utf8(&forged).unwrap(), NOW).is_err(), "at {at}");
-        }
-        assert!(keys.verify_ticket(&"A.".repeat(5000), NOW).is_err());
-    }
-}
+mod tests;

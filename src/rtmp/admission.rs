@@ -24,7 +24,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
         self.admission.admit(Asked {
-            stream: stream_name(name),
+            stream: name.stream_name(),
             token: token(connect, name),
             direction,
             protocol: Protocol::Rtmp,
@@ -34,34 +34,18 @@ impl Gateway {
     }
 }
 
-/// The stream's name: without its query, and without the slash that some encoders put in front.
-fn stream_name(name: &UrlText) -> &str {
-    name.without_query().trim_start_matches('/')
-}
-
 /// The token, wherever the peer's URL parser has put it: with the stream name, with the app, or in tcUrl.
 fn token<'a>(connect: &'a ConnectRequest, name: &'a UrlText) -> Option<&'a str> {
-    [name, &connect.app, &connect.tc_url]
-        .into_iter()
-        .find_map(|text| parameter(text.as_str(), TOKEN_PARAMETER))
+    [name, &connect.app, &connect.tc_url].into_iter().find_map(|text| text.parameter(TOKEN_PARAMETER))
 }
 
 /// The form in which a player reads HEVC: what its URL says, else what its connect says. One that says nothing is taken
 /// for one that is older than Enhanced RTMP.
 pub(super) fn hevc_form(connect: &ConnectRequest, name: &UrlText) -> HevcForm {
     let texts = [name, &connect.app, &connect.tc_url].into_iter();
-    let asked = texts.filter_map(|text| parameter(text.as_str(), HEVC_PARAMETER)).find_map(HevcForm::parse);
+    let asked = texts.filter_map(|text| text.parameter(HEVC_PARAMETER)).find_map(HevcForm::parse);
     let told = if connect.reads_enhanced("hvc1") { HevcForm::Enhanced } else { HevcForm::Legacy };
     asked.unwrap_or(told)
-}
-
-fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, query) = text.split_once('?')?;
-    // A URL that was glued together by hand may hold a second '?', and OBS appends the key behind a '/'.
-    query
-        .split(['&', '?'])
-        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
-        .map(|(_, value)| value.split('/').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -96,7 +80,5 @@ mod tests {
         ] {
             assert_eq!(hevc_form(connect, &url.into()), form, "{url}");
         }
-        assert_eq!(stream_name(&with_token), "s__Of_MS_a");
-        assert_eq!(stream_name(&"/s__Of_MS_a?t=1".into()), "s__Of_MS_a");
     }
 }

@@ -3,59 +3,12 @@
 use super::media_url::MediaUrl;
 use super::token;
 use super::wait::{EVENT, within};
-use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-/// Secrets shorter than this are not looked for: they would be found by chance.
-const SHORTEST_SECRET: usize = 8;
-
-/// Every secret that passed through the test, so that logs, metrics and error bodies can be searched for them.
-#[derive(Clone, Default)]
-pub struct Secrets(Arc<Mutex<BTreeSet<String>>>);
-
-impl Secrets {
-    pub fn learn(&self, secret: &str) {
-        // The last segment of a token is its signature: a log line that cuts the token must not keep it either.
-        let segment = secret.rsplit('.').next().unwrap_or(secret);
-        for part in [secret, segment] {
-            if part.len() >= SHORTEST_SECRET {
-                self.0.lock().insert(part.to_owned());
-            }
-        }
-    }
-
-    pub fn assert_absent(&self, place: &str, text: &str) {
-        for secret in self.0.lock().iter() {
-            assert!(!text.contains(secret.as_str()), "{place} tells a secret ({secret}):\n{text}");
-        }
-    }
-
-    fn learn_from(&self, answer: &Value) {
-        match answer {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    match (name.as_str(), value) {
-                        ("ticket" | "token" | "roleToken" | "password" | "secret", Value::String(secret)) => {
-                            self.learn(secret);
-                        }
-                        ("rtmp" | "flv" | "wsFlv", Value::String(url)) => {
-                            if let Some((_, token)) = url.split_once("?t=") {
-                                self.learn(token);
-                            }
-                        }
-                        _ => self.learn_from(value),
-                    }
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| self.learn_from(item)),
-            _ => {}
-        }
-    }
-}
+pub use super::secrets::Secrets;
 
 /// A refusal as the outside sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,6 +132,12 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, String), reqwest::Error> {
+        if let Some(bearer) = bearer {
+            self.secrets.learn_bearer(bearer);
+        }
+        if let Some(Ok(body)) = body.as_deref().map(serde_json::from_slice::<Value>) {
+            self.secrets.learn_from(&body);
+        }
         let mut request = self.client.request(method, self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -17,6 +17,7 @@ pub mod process;
 pub mod raw;
 pub mod receiver;
 pub mod scene;
+pub mod secrets;
 pub mod socket;
 pub mod tls;
 pub mod token;

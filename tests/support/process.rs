@@ -1,5 +1,6 @@
 //! A child process whose output is collected while it runs, and that dies with its handle.
 
+use super::secrets::Secrets;
 use super::wait::within;
 use parking_lot::Mutex;
 use std::process::{ExitStatus, Stdio};
@@ -104,6 +105,8 @@ pub struct Running {
     pub name: String,
     pub stdout: Transcript,
     pub stderr: Transcript,
+    /// What must stand in neither of them when the child is let go.
+    untold: Option<Secrets>,
 }
 
 /// How a child ended and all it said.
@@ -131,7 +134,13 @@ impl Running {
             });
         let stdout = Transcript::follow(child.stdout.take().expect("piped"));
         let stderr = Transcript::follow(child.stderr.take().expect("piped"));
-        Self { child, name: name.to_owned(), stdout, stderr }
+        Self { child, name: name.to_owned(), stdout, stderr, untold: None }
+    }
+
+    /// From now on it is a failure of the test if the child tells one of these, however it ends.
+    pub fn must_not_tell(mut self, secrets: Secrets) -> Self {
+        self.untold = Some(secrets);
+        self
     }
 
     pub fn id(&self) -> u32 {
@@ -181,6 +190,9 @@ impl Drop for Running {
             if !said.is_empty() {
                 eprintln!("--- stderr of {}\n{said}", self.name);
             }
+        } else if let Some(untold) = &self.untold {
+            untold.assert_absent(&format!("stdout of {}", self.name), &self.stdout.text());
+            untold.assert_absent(&format!("stderr of {}", self.name), &self.stderr.text());
         }
     }
 }

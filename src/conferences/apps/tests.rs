@@ -68,6 +68,23 @@ async fn both_secrets_hold_until_one_is_ended() {
 }
 
 #[tokio::test]
+async fn an_app_that_is_not_there_costs_an_attempt_as_well_and_gives_nothing() {
+    let apps = apps(&Arc::new(MemoryStore::new())).await;
+    for app in [id("main"), id("nobody")] {
+        let mut attempts = 0;
+        let found = apps.with_secrets(&app, |secret| {
+            attempts += 1;
+            (app == id("main")).then(|| secret.to_owned())
+        });
+        assert_eq!((attempts, found.is_some()), (1, app == id("main")), "{app}");
+    }
+    assert_eq!(apps.with_secrets(&id("nobody"), |secret| Some(secret.to_owned())), None);
+    let mut tried = String::new();
+    apps.with_secrets(&id("nobody"), |secret| Some(tried.push_str(secret)));
+    assert_eq!(apps.authenticate(&format!("nobody.{tried}")), None);
+}
+
+#[tokio::test]
 async fn the_key_file_follows_the_first_app_and_no_other() {
     let store = Arc::new(MemoryStore::new());
     let paper = Arc::new(Paper::default());

@@ -129,3 +129,13 @@ fn entering_closing_and_leaving_from_many_threads_leaves_nothing() {
     assert_eq!(table.counts(), SessionCounts::default());
     assert!(table.entries.lock().plays_by_url.is_empty());
 }
+
+#[test]
+fn what_a_session_moved_is_counted_past_4_gib() {
+    let counters = SessionCounters::default();
+    let each = 3_000_000_000;
+    for times in 1..=3 {
+        counters.add(usize::try_from(each).unwrap(), usize::try_from(each).unwrap());
+        assert_eq!((counters.bytes(), counters.packets()), (times * each, times * each));
+    }
+}

@@ -62,6 +62,21 @@ impl UrlText {
     pub fn without_query(&self) -> &str {
         self.0.split('?').next().unwrap_or_default()
     }
+
+    /// The stream that the text names: without the query, and without the slash that some encoders put in front.
+    pub fn stream_name(&self) -> &str {
+        self.without_query().trim_start_matches('/')
+    }
+
+    /// The value of a parameter of the query, as it stands there. A URL that was glued together by hand may hold a
+    /// second '?', and OBS appends the key behind a '/'.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.0.split_once('?')?;
+        query
+            .split(['&', '?'])
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value.split('/').next().unwrap_or_default())
+    }
 }
 
 impl From<&str> for UrlText {
@@ -74,5 +89,16 @@ impl fmt::Debug for UrlText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.without_query(), f)?;
         if self.0.contains('?') { f.write_str("?…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_without_query_and_slash() {
+        assert_eq!(UrlText::from("s__Of_MS_a?x=1&t=AB-_9").stream_name(), "s__Of_MS_a");
+        assert_eq!(UrlText::from("/s__Of_MS_a?t=1").stream_name(), "s__Of_MS_a");
     }
 }
