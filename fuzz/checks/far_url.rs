@@ -6,7 +6,7 @@ use tidegate::rtmp::relay::{FarUrl, URL_BYTES_MAX};
 const SECRET_BYTES_MIN: usize = 4;
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let Ok(url) = FarUrl::parse(&text) else { return };
     assert!(text.len() <= URL_BYTES_MAX);

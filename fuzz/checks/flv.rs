@@ -17,7 +17,7 @@ fn message(input: &mut &[u8]) -> Option<(u8, u32, u64, Bytes)> {
 }
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(mut input: &[u8]) {
+pub(crate) fn check(mut input: &[u8]) {
     let mut line = Timeline::default();
     let (mut now_ms, mut sent, mut file) = (0, Vec::new(), file_header(true, true).to_vec());
     while let Some((type_id, stamp, pause_ms, body)) = message(&mut input) {

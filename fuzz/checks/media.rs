@@ -9,7 +9,7 @@ use tidegate::media::{HevcForm, Packet, PacketClass, PacketKind, VideoCodec};
 const FORMS: [HevcForm; 2] = [HevcForm::Legacy, HevcForm::Enhanced];
 
 /// Fails where `body` breaks what holds for any input.
-pub fn check(body: &[u8]) {
+pub(crate) fn check(body: &[u8]) {
     for kind in [PacketKind::Audio, PacketKind::Video, PacketKind::Data] {
         let packet = Packet::new(kind, 1, Bytes::copy_from_slice(body));
         assert!(packet.payload.len() <= body.len());

@@ -4,7 +4,7 @@
 use tidegate::proxy_header::{Progress, ProxyHeader};
 
 /// Fails where `bytes` breaks what holds for any input.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let mut taken = 0;
     loop {
         let Some(header) = bytes.get(..taken) else { return };

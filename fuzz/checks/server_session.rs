@@ -4,7 +4,7 @@ use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader};
 use tidegate::rtmp::proto::server::{Output, ServerSession, SessionEvent};
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let piece_bytes = 1 + 16 * usize::from(input.first().copied().unwrap_or_default());
     let mut session = ServerSession::new();
     let mut viewer = ChunkReader::new(0, ChunkLimits::ADMITTED);

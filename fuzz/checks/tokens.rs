@@ -20,7 +20,7 @@ const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const PURPOSES: [&str; 2] = ["tidegate ticket v1", "tidegate member token v1"];
 
 /// Fails where `input` breaks what holds for any input.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let Some((&way, input)) = input.split_first() else { return };
     match way % 5 {
         0 => raw(&String::from_utf8_lossy(input)),

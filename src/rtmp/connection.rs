@@ -24,7 +24,7 @@ use super::wire::{Wire, WireError};
 use crate::admission::Admitted;
 use crate::clock;
 use crate::domain::media_url::Profile;
-use crate::domain::{Direction, Reason, Refusal};
+use crate::domain::{Direction, Reason, Refusal, StreamId};
 use crate::hub::{CloseReason, SessionGuard, Viewer};
 use crate::telemetry::OpenGuard;
 
@@ -243,7 +243,7 @@ impl<S: Transport> Connection<S> {
     fn handle_event(&mut self, event: SessionEvent) -> Option<End> {
         match event {
             SessionEvent::Connected(connect) => {
-                tracing::debug!(app = ?connect.app, software = connect.flash_ver, "connected");
+                tracing::debug!(software = connect.flash_ver, "connected");
                 self.connect = *connect;
                 None
             }
@@ -359,7 +359,10 @@ impl<S: Transport> Connection<S> {
             }
             Err(refusal) => {
                 self.gateway.metrics.refused_for(refusal);
-                tracing::debug!(direction = direction.word(), name = ?name, %refusal, "refused");
+                // A person may have put a key where the name ought to be: what is no name of a stream is not shown.
+                let stream = StreamId::parse(name.stream_name()).ok();
+                let stream = stream.as_ref().map_or("none", StreamId::as_str);
+                tracing::debug!(direction = direction.word(), stream, %refusal, "refused");
             }
         }
         admitted

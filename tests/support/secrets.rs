@@ -114,10 +114,13 @@ impl Secrets {
 
     #[track_caller]
     pub fn assert_absent(&self, place: &str, text: &str) {
-        if let Some(secret) = self.0.lock().found_in(text) {
-            let line = text.lines().find(|line| line.contains(secret)).unwrap_or("(in another form)");
-            panic!("{place} tells a secret ({secret}): {line}");
-        }
+        let known = self.0.lock();
+        let found: Vec<_> = text
+            .lines()
+            .filter_map(|line| Some(format!("{}: {line}", known.found_in(line)?)))
+            .take(5)
+            .collect();
+        assert!(found.is_empty(), "{place} tells secrets:\n{}", found.join("\n"));
     }
 
     /// How many there are.
