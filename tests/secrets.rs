@@ -375,11 +375,11 @@ async fn bodies(scene: &Scene) {
         .into_iter()
         .chain(["/v1/conferences", "/v1/user-tokens", "/v1/rooms/room/members"].map(str::to_owned))
         .collect();
-    for secret in [&scene.ticket, PASSWORD] {
+    for secret in [scene.ticket.as_str(), PASSWORD] {
         let bodies = [
             format!("{{\"ticket\":\"{secret}"),
             format!("{{\"ticket\":\"{secret}\"}} {secret}"),
-            format!("{secret}"),
+            secret.to_owned(),
             format!("\"{secret}\""),
             format!("[\"{secret}\"]"),
             format!("{{\"role\":\"{secret}\",\"memberNames\":\"{secret}\"}}"),

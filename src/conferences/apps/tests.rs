@@ -80,7 +80,10 @@ async fn an_app_that_is_not_there_costs_an_attempt_as_well_and_gives_nothing() {
     }
     assert_eq!(apps.with_secrets(&id("nobody"), |secret| Some(secret.to_owned())), None);
     let mut tried = String::new();
-    apps.with_secrets(&id("nobody"), |secret| Some(tried.push_str(secret)));
+    apps.with_secrets(&id("nobody"), |secret| {
+        tried.push_str(secret);
+        Some(())
+    });
     assert_eq!(apps.authenticate(&format!("nobody.{tried}")), None);
 }
 

@@ -143,8 +143,11 @@ fn forged(header: &str, claims: &str, key: &[u8]) -> String {
 
 const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
+/// What is verified there, the key, claims that are good, and whether a token is taken.
+type Door = (&'static str, Vec<u8>, String, Box<dyn Fn(&str) -> bool>);
+
 /// The three verifiers with their keys, and claims that each takes when they are signed with that key.
-fn doors() -> Vec<(&'static str, Vec<u8>, String, Box<dyn Fn(&str) -> bool>)> {
+fn doors() -> Vec<Door> {
     const MASTER: [u8; 32] = [1; 32];
     let derived = |purpose: &str| {
         let mut key = vec![0; 32];
