@@ -346,9 +346,10 @@ fn decided(said: &[u8]) -> Option<Outcome> {
         [&b"NetStream.Publish.Start"[..], b"NetStream.Play.Start"].iter().any(|word| contains(said, word));
     if is_admitted || said.starts_with(b"HTTP/1.1 200 ") || said.starts_with(b"HTTP/1.1 101 ") {
         Some(Outcome::Admitted)
-    } else if said.starts_with(b"HTTP/1.1 4") {
-        Some(Outcome::Refused)
-    } else if contains(said, b"NetStream.Publish.BadName") || contains(said, b"NetStream.Play.Failed") {
+    } else if said.starts_with(b"HTTP/1.1 4")
+        || contains(said, b"NetStream.Publish.BadName")
+        || contains(said, b"NetStream.Play.Failed")
+    {
         Some(Outcome::Refused)
     } else {
         None
