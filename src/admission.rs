@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::conferences::Conferences;
 use crate::domain::media_url::{MediaGrant, MediaKey};
 use crate::domain::{Direction, Reason, Refusal, Timestamp};
-use crate::drain::Drain;
 use crate::hub::{Protocol, SessionGuard, SessionStart, SessionTable};
+use crate::intake::Intake;
 
 /// The query parameter that holds the media token.
 pub const TOKEN_PARAMETER: &str = "t";
@@ -26,7 +26,7 @@ pub struct Admission {
     key: MediaKey,
     sessions: SessionTable,
     conferences: Arc<Conferences>,
-    drain: Drain,
+    intake: Intake,
 }
 
 /// What a URL asks for, and who shows it.
@@ -57,13 +57,13 @@ pub struct Admitted {
 impl Admission {
     /// Admits by tokens of `key` into `sessions`, where `conferences` say that the right holds.
     pub fn new(key: MediaKey, sessions: SessionTable, conferences: Arc<Conferences>) -> Self {
-        Self { key, sessions, conferences, drain: Drain::default() }
+        Self { key, sessions, conferences, intake: Intake::default() }
     }
 
-    /// The same, which lets nobody in while `drain` stands.
+    /// The same, which lets in whom `intake` lets in.
     #[must_use]
-    pub fn while_not(self, drain: Drain) -> Self {
-        Self { drain, ..self }
+    pub fn through(self, intake: Intake) -> Self {
+        Self { intake, ..self }
     }
 
     /// Lets a request in or says why not. The session stands in the table before the right is read: whoever takes the
@@ -73,15 +73,15 @@ impl Admission {
             Reason::UrlInvalid.because("the URL carries no token: use the URL exactly as the gateway gave it")
         })?;
         let grant = self.key.verify(asked.stream, token, asked.direction, asked.now)?;
-        self.drain.admit()?;
-        let session = self.sessions.enter(SessionStart {
+        self.intake.admit()?;
+        let session = self.sessions.enter_if_room(SessionStart {
             right: grant.right.clone(),
             protocol: asked.protocol,
             peer: asked.peer,
             url_key: grant.nonce,
             at: asked.now,
             is_observer: grant.is_observer,
-        });
+        })?;
         self.conferences.media_right(&grant.right)?;
         Ok(Admitted { grant, session })
     }

@@ -1,6 +1,7 @@
 //! Puts the gateway together and takes it apart: each step in order, with the reason for its place.
 
 mod doors;
+mod meaning;
 mod readings;
 mod relays;
 mod reload;
@@ -28,38 +29,38 @@ use crate::config::Config;
 use crate::control::admin::{AdminDeps, Changes};
 use crate::control::ops::{MetricsAccess, Ops};
 use crate::control::server::{self, ServeOptions};
-use crate::control::urls::Endpoints;
 use crate::control::{self, Control, ControlDeps, Guard, Heartbeats};
 use crate::data_dir::{self, AppKey, DataDir, DataDirError};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{AppId, ConferenceId, MemberId, Refusal, Seq, Timestamp};
-use crate::drain::Drain;
 use crate::entrance::Entrance;
 use crate::entropy::{self, EntropyError};
-use crate::events::webhooks::WebhookSettings;
 use crate::events::{Feed, Gatekeeper, Revoker, Webhooks};
 use crate::flv::FlvDoor;
-use crate::hub::{Hub, HubSettings, SessionCounts, SessionTable};
+use crate::hub::{Hub, SessionCounts, SessionTable};
+use crate::intake::Intake;
 use crate::listen::{ListenError, Listening};
 use crate::local_socket::{self, LocalSocket, SocketFile};
 use crate::overview::Overview;
 use crate::places::Places;
-use crate::presence::{ContactTimes, Contacts, MediaReporter, Present};
+use crate::presence::{Contacts, MediaReporter, Present};
 use crate::relays::{RelayTable, Relays};
-use crate::retention::{Keep, LogReader, Removed, Retention, Sweep};
-use crate::rtmp::crowd::{Crowds, MergeWindows};
-use crate::rtmp::{Gateway, Meters, RtmpSettings, listener};
+use crate::retention::{LogReader, Removed, Retention, Sweep};
+use crate::rtmp::crowd::Crowds;
+use crate::rtmp::{Gateway, Meters, listener};
 use crate::secret::Secret;
 use crate::store::{EmbeddedStore, OpenError, StoreError};
 use crate::telemetry::Metrics;
 use crate::tls::TlsError;
-use doors::{Entrances, Listeners, TlsParts};
+use doors::{DoorCounts, Entrances, Listeners, TlsParts};
+use meaning::{
+    contact_times, control_settings, endpoints, hub_settings, keep, merge_windows, rtmp_settings,
+    serve_options, session_table, stop_grace, unfinished_budget, webhook_settings,
+};
 use relays::RelayParts;
 use reload::Current;
 pub use reload::{ReloadError, Reloader, Source};
 
-/// How long a connection that is over may take to read its last answer: a round trip on a poor network.
-const GOODBYE: Duration = Duration::from_secs(2);
 /// Between two looks whether anybody is still inside: soon enough for whoever waits for the end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a probe of the ops listener may take to finish when all else has stopped.
@@ -100,7 +101,7 @@ pub enum StartError {
 /// The running gateway.
 pub struct App {
     listening: Listening,
-    drain: Drain,
+    intake: Intake,
     /// How long a stop may take, in milliseconds, and how much of it leaves those inside alone.
     drain_ms: u64,
     notice: Duration,
@@ -150,7 +151,7 @@ impl App {
         let apps = Apps::open(store.clone(), &app_key.app, app_key.secret.expose()).await?;
         let apps = Arc::new(apps.with_key_file(Arc::new(KeyFileIn(data_dir.path().to_owned()))));
 
-        let (drain, current) = (Drain::default(), Current::new(&config));
+        let (intake, current) = (meaning::intake(&config), Current::new(&config));
         let hub = Hub::new(hub_settings(&config));
         let known_conferences = Arc::new(OnceLock::new());
         let known_webhooks = Arc::new(OnceLock::new());
@@ -158,12 +159,12 @@ impl App {
         let metrics = Metrics::with_readings(readings::readings(
             &store,
             &hub,
-            &drain,
+            &intake,
             &known_conferences,
             &known_webhooks,
             &known_feed,
         ));
-        let sessions = SessionTable::new(config.plays_per_url as usize);
+        let sessions = session_table(&config);
         // The revoker listens from the first event on: no right is given before it can be taken away.
         let revoker = Arc::new(Revoker::new(hub.clone(), sessions.clone(), metrics.clone()));
         let gatekeeper = Arc::new(Gatekeeper::new(hub.clone()));
@@ -225,6 +226,7 @@ impl App {
             presence_stop.clone(),
         );
         presence.spawn(looking);
+        presence.spawn(intake.overload.clone().run(presence_stop.clone()));
         let voip_sessions = Arc::new(VoipSessions::new(store.clone(), keys.sealing.clone()));
         let retention = Retention {
             store: store.clone(),
@@ -240,10 +242,13 @@ impl App {
         };
         presence.spawn(retention.run(presence_stop.clone()));
 
-        let places = Places::new(reload::place_limits(&config));
+        let counts = DoorCounts {
+            connections: Places::new(reload::connection_limits(&config)),
+            handshakes: Places::new(reload::handshake_limits(&config)),
+        };
         let doors = TaskTracker::new();
         let admission = Admission::new(keys.media.clone(), sessions.clone(), Arc::clone(&conferences));
-        let admission = Arc::new(admission.while_not(drain.clone()));
+        let admission = Arc::new(admission.through(intake.clone()));
         let meters = Meters::new(&metrics);
         let gateway = Arc::new(Gateway {
             settings: rtmp_settings(&config),
@@ -253,10 +258,11 @@ impl App {
             meters,
             metrics: metrics.clone(),
             draining: draining.clone(),
+            unfinished: unfinished_budget(&config),
             connections: AtomicU64::new(0),
         });
         let tls = TlsParts::new(certificate, &config, &metrics)?;
-        let entrances = Entrances::new(&config, &places, &metrics, &tls);
+        let entrances = Entrances::new(&config, &counts, &metrics, &tls);
         doors.spawn(TlsParts::renew(tls.renewal, draining.clone()));
         for (bound, entrance) in [(listeners.rtmp, entrances.rtmp), (listeners.rtmps, entrances.rtmps)] {
             for socket in bound.into_iter().flat_map(|bound| bound.listeners) {
@@ -287,15 +293,16 @@ impl App {
             endpoints: endpoints(&config, listening),
             guard: Guard::new(reload::guard_settings(&config)),
             cors: reload::cors_origins(&config),
-            drain: drain.clone(),
-            places: Arc::clone(&places),
+            intake: intake.clone(),
+            places: Arc::clone(&counts.connections),
             metrics: metrics.clone(),
             overview,
         });
         let reloader = Arc::new(Reloader {
             source,
             current,
-            places: Arc::clone(&places),
+            counts,
+            overload: intake.overload.clone(),
             control: control.clone(),
             outbound,
             turn: Mutex::default(),
@@ -309,7 +316,7 @@ impl App {
             listening,
             changes: changes.clone(),
             inside: (feed.clone(), sessions.clone()),
-            drain: drain.clone(),
+            drain: intake.drain.clone(),
             drain_ms: config.drain_ms,
             reload: reload::as_asked(&reloader),
         };
@@ -331,7 +338,7 @@ impl App {
         let ops_stop = CancellationToken::new();
         let ops = TaskTracker::new();
         let ops_router = control::ops::router(Ops {
-            readiness: readings::readiness(&conferences, &drain),
+            readiness: readings::readiness(&conferences, &intake),
             metrics: metrics.clone(),
             access: MetricsAccess::new(
                 config.ops_listen.is_loopback(),
@@ -346,7 +353,7 @@ impl App {
         ));
         Ok(Self {
             listening,
-            drain,
+            intake,
             drain_ms: config.drain_ms,
             notice: Duration::from_millis(config.stop_notice_ms()),
             reloader,
@@ -381,7 +388,7 @@ impl App {
     /// Lets nobody new in and tells those inside. When they have left, or had their time, ends everything, the doors first:
     /// what comes in ends before what it needs. Returns when no task is left; the caller limits the time.
     pub async fn stop(self) {
-        self.drain.begin_end(self.drain_ms, Instant::now());
+        self.intake.drain.begin_end(self.drain_ms, Instant::now());
         let all_left = async {
             self.feed.ended().await;
             while self.sessions.counts() != SessionCounts::default() {
@@ -494,101 +501,4 @@ impl Heartbeats for Contacts {
     fn heartbeat(&self, conference: &ConferenceId, member: &MemberId, epoch: Seq) {
         self.heard_of(conference, member, epoch);
     }
-}
-
-fn contact_times(config: &Config) -> ContactTimes {
-    ContactTimes {
-        first_contact: Duration::from_millis(config.first_contact_ms),
-        member_timeout: Duration::from_millis(config.member_timeout_ms),
-        unused_conference: Duration::from_millis(config.unused_conference_ms),
-        empty_conference: Duration::from_millis(config.empty_conference_ms),
-    }
-}
-
-fn keep(config: &Config) -> Keep {
-    Keep {
-        events_ms: config.events_kept_seconds.saturating_mul(1000),
-        events_max: config.events_kept_max,
-        closed_ms: config.closed_told_seconds.saturating_mul(1000),
-        pause: Duration::from_millis(config.retention_pause_ms),
-        steps_per_second: config.retention_steps_per_second,
-    }
-}
-
-fn hub_settings(config: &Config) -> HubSettings {
-    HubSettings {
-        ring_bytes_max: config.ring_bytes_max,
-        ring_ms_max: config.ring_ms_max.into(),
-        ring_packets_max: config.ring_packets_max,
-        rtc_lag_max_ms: config.rtc_lag_max_ms.into(),
-        live_lag_max_ms: config.live_lag_max_ms.into(),
-        burst_squeeze_ms: config.rtc_burst_ms.into(),
-        viewers_per_stream_max: config.viewers_per_stream_max as usize,
-    }
-}
-
-fn webhook_settings(config: &Config) -> WebhookSettings {
-    WebhookSettings {
-        retry_min: Duration::from_millis(config.webhook_retry_min_ms),
-        retry_max: Duration::from_millis(config.webhook_retry_max_ms),
-        give_up_ms: config.webhook_give_up_seconds * 1000,
-        conferences_at_once: config.webhook_conferences_at_once as usize,
-    }
-}
-
-fn merge_windows(config: &Config) -> MergeWindows {
-    MergeWindows {
-        rtc: Duration::from_millis(config.rtc_merge_ms.into()),
-        live: Duration::from_millis(config.live_merge_ms.into()),
-    }
-}
-
-fn rtmp_settings(config: &Config) -> RtmpSettings {
-    RtmpSettings {
-        handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
-        play_wait: Duration::from_millis(config.play_wait_ms),
-        viewer_stall: Duration::from_millis(config.viewer_stall_ms),
-        publisher_idle: Duration::from_millis(config.publisher_idle_ms),
-        // A stop does not wait longer for a peer than it may take.
-        goodbye: GOODBYE.min(Duration::from_millis(config.drain_ms)),
-    }
-}
-
-fn control_settings(config: &Config) -> control::Settings {
-    control::Settings {
-        limits: config.conference_limits(),
-        user_token_ttl_secs: config.user_token_ttl_seconds,
-        ticket_ttl_secs: config.ticket_ttl_seconds,
-        media_url_ttl_secs: config.media_url_ttl_seconds,
-        answer_stall: Duration::from_millis(config.viewer_stall_ms),
-        event_ping: Duration::from_millis(config.event_ping_ms),
-        console: config.console,
-        join_page: config.join_page,
-        overview_sample_ms: config.overview_sample_ms,
-    }
-}
-
-fn endpoints(config: &Config, listening: Listening) -> Endpoints {
-    let trusted = config.trusted_proxies.clone();
-    Endpoints {
-        public_rtmp_url: config.public_rtmp_url.as_ref().map(|url| url.as_str().to_owned()),
-        public_http_url: config.public_http_url.as_ref().map(|url| url.as_str().to_owned()),
-        rtmp: doors::rtmp_origin(listening),
-        trusted_proxy: Arc::new(move |address| trusted.contains(address)),
-    }
-}
-
-fn serve_options(config: &Config, entrance: Entrance, metrics: &Metrics) -> ServeOptions {
-    ServeOptions {
-        head_timeout: Duration::from_millis(config.handshake_timeout_ms),
-        write_stall: Duration::from_millis(config.viewer_stall_ms),
-        grace: stop_grace(config),
-        entrance,
-        metrics: metrics.clone(),
-    }
-}
-
-/// What is left of a stop when those inside have had their time.
-fn stop_grace(config: &Config) -> Duration {
-    Duration::from_millis(config.drain_ms - config.stop_notice_ms())
 }

@@ -23,11 +23,35 @@ pub enum Newcomer {
     Behind(IpAddr),
 }
 
-/// Held while a connection is open, so that limits and gauges count it.
+/// Held as long as something counts, so that limits and gauges count it.
 pub type Place = Arc<dyn Send + Sync>;
 
-/// Gives a newcomer its place, or `None` where a limit says no.
-pub type Admit = Arc<dyn Fn(Newcomer) -> Option<Place> + Send + Sync>;
+/// What a connection holds that got in.
+#[derive(Clone)]
+pub struct Entered {
+    /// Held while it is open.
+    pub place: Place,
+    /// Held until it has shown what it is here for: a request, an admitted publish or play.
+    pub handshake: Place,
+}
+
+impl Entered {
+    /// What nobody counts.
+    pub fn uncounted() -> Self {
+        Self { place: Arc::new(()), handshake: Arc::new(()) }
+    }
+
+    /// Both of this and of another one.
+    fn and(self, other: Self) -> Self {
+        Self {
+            place: Arc::new((self.place, other.place)),
+            handshake: Arc::new((self.handshake, other.handshake)),
+        }
+    }
+}
+
+/// Gives a newcomer its places, or `None` where a limit says no.
+pub type Admit = Arc<dyn Fn(Newcomer) -> Option<Entered> + Send + Sync>;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +108,12 @@ impl NoEntry {
 impl Entrance {
     /// A place for everybody and nothing in between, for listeners whose connections are not counted.
     pub fn open() -> Self {
-        let admit: Admit = Arc::new(|_| Some(Arc::new(())));
+        let admit: Admit = Arc::new(|_| Some(Entered::uncounted()));
         Self { admit, sends_proxy_header: Arc::new(|_| false), tls: None }
     }
 
-    /// A place for a connection from `peer`, before anything is read from it.
-    pub fn take_place(&self, peer: SocketAddr) -> Option<Place> {
+    /// Places for a connection from `peer`, before anything is read from it.
+    pub fn enter(&self, peer: SocketAddr) -> Option<Entered> {
         (self.admit)(if self.is_proxy(peer) { Newcomer::Proxy } else { Newcomer::Peer(peer.ip()) })
     }
 
@@ -98,22 +122,21 @@ impl Entrance {
         (self.sends_proxy_header)(peer.ip().to_canonical())
     }
 
-    /// Reads the PROXY header of a connection that has one, and not a byte more: who its client is, who thereby has the
-    /// place beside the proxy. `ends` are those of the socket.
+    /// Reads the PROXY header of a connection that has one, and not a byte more: who its client is, who thereby has places
+    /// beside the proxy's. `ends` are those of the socket.
     pub async fn see_through(
         &self,
         socket: &mut TcpStream,
         ends: Ends,
-        place: Place,
+        entered: Entered,
         until: Instant,
-    ) -> Result<(Ends, Place), NoEntry> {
+    ) -> Result<(Ends, Entered), NoEntry> {
         let seen = match timeout_at(until, read_header(socket)).await {
             Ok(Ok(ProxyHeader::Client { source, destination })) => {
                 let behind = (self.admit)(Newcomer::Behind(source.ip())).ok_or(NoEntry::NoPlace)?;
-                let place: Place = Arc::new((place, behind));
-                Ok((Ends { remote: source, local: destination }, place))
+                Ok((Ends { remote: source, local: destination }, entered.and(behind)))
             }
-            Ok(Ok(ProxyHeader::Unknown)) => Ok((ends, place)),
+            Ok(Ok(ProxyHeader::Unknown)) => Ok((ends, entered)),
             Ok(Err(no_entry)) => Err(no_entry),
             Err(_) => Err(NoEntry::Late),
         };

@@ -123,7 +123,7 @@ fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
     let file = arguments.config.clone();
     let source = Source { read: Box::new(move || Config::load(file.as_deref(), env::vars_os())), log };
     let mut warnings = warnings;
-    warnings.extend(open_files::raise_limit(config.connections_max));
+    warnings.extend(open_files::raise_limit(config.connections_max, config.relays_max));
     warnings.extend(data_dir::wide_rights(&config.data_dir));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         format!("cannot start the runtime: {error}; check the limits of processes and files")

@@ -1,18 +1,27 @@
 //! Places for connections, whatever they speak.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// How many connections there may be.
+/// A limit and the setting that it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The setting.
+    pub setting: &'static str,
+    /// How many there may be.
+    pub max: usize,
+}
+
+/// How many there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaceLimits {
     /// In all.
-    pub connections_max: usize,
-    /// From one address; loopback is exempt.
-    pub connections_per_address_max: usize,
+    pub in_all: Limit,
+    /// From one address, as which a whole IPv6 network of 64 bits counts; loopback is exempt.
+    pub per_address: Limit,
 }
 
 #[derive(Debug)]
@@ -28,30 +37,37 @@ impl Taken {
         if address.is_loopback() {
             return true;
         }
-        let per_address_max = self.limits.connections_per_address_max;
-        let count = self.by_address.entry(address).or_default();
-        let free = *count < per_address_max;
+        let max = self.limits.per_address.max;
+        let count = self.by_address.entry(neighbourhood(address)).or_default();
+        let free = *count < max;
         *count += usize::from(free);
         free
     }
+
+    fn check_all(&self) -> Result<(), Full> {
+        if self.all < self.limits.in_all.max { Ok(()) } else { Err(Full(self.limits.in_all)) }
+    }
 }
 
-/// Which limit leaves no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// That of all connections.
-    All,
-    /// That of one address.
-    Address,
+/// What counts as one address for limits: a customer of an IPv6 network has a whole /64 (RFC 6177).
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+    }
 }
+
+/// The limit that leaves no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full(Limit);
 
 impl Full {
     /// The setting.
     pub fn setting(self) -> &'static str {
-        match self {
-            Self::All => "connections_max",
-            Self::Address => "connections_per_address_max",
-        }
+        self.0.setting
     }
 }
 
@@ -76,11 +92,9 @@ impl Places {
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = address.to_canonical();
         let mut taken = self.taken.lock();
-        if taken.all >= taken.limits.connections_max {
-            return Err(Full::All);
-        }
+        taken.check_all()?;
         if !taken.count(address) {
-            return Err(Full::Address);
+            return Err(Full(taken.limits.per_address));
         }
         taken.all += 1;
         Ok(self.place(true, Some(address)))
@@ -90,9 +104,7 @@ impl Places {
     /// those.
     pub fn take_for_proxy(self: &Arc<Self>) -> Result<Place, Full> {
         let mut taken = self.taken.lock();
-        if taken.all >= taken.limits.connections_max {
-            return Err(Full::All);
-        }
+        taken.check_all()?;
         taken.all += 1;
         Ok(self.place(true, None))
     }
@@ -101,7 +113,10 @@ impl Places {
     pub fn take_behind_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = address.to_canonical();
         let mut taken = self.taken.lock();
-        if taken.count(address) { Ok(self.place(false, Some(address))) } else { Err(Full::Address) }
+        if !taken.count(address) {
+            return Err(Full(taken.limits.per_address));
+        }
+        Ok(self.place(false, Some(address)))
     }
 
     fn place(self: &Arc<Self>, in_all: bool, address: Option<IpAddr>) -> Place {
@@ -127,7 +142,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock();
         taken.all -= usize::from(self.in_all);
-        let Some(address) = self.address else { return };
+        let Some(address) = self.address.map(neighbourhood) else { return };
         if let Some(count) = taken.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -141,17 +156,26 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn limits(in_all: usize, per_address: usize) -> PlaceLimits {
+        PlaceLimits {
+            in_all: Limit { setting: "all", max: in_all },
+            per_address: Limit { setting: "address", max: per_address },
+        }
+    }
+
     #[test]
     fn places_are_counted_in_all_and_by_address() {
-        let places = Places::new(PlaceLimits { connections_max: 4, connections_per_address_max: 2 });
+        let places = Places::new(limits(4, 2));
         let phone: IpAddr = "203.0.113.1".parse().unwrap();
         let mapped: IpAddr = "::ffff:203.0.113.1".parse().unwrap();
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let first = places.take(phone).unwrap();
         let _second = places.take(mapped).unwrap();
-        assert!(places.take(phone).is_err(), "one address in two spellings");
+        let full = places.take(phone).unwrap_err();
+        assert_eq!(full.setting(), "address", "one address in two spellings");
         let _local = (places.take(local).unwrap(), places.take(local).unwrap());
-        assert!(places.take("203.0.113.2".parse().unwrap()).is_err(), "all are taken");
+        let full = places.take("203.0.113.2".parse().unwrap()).unwrap_err();
+        assert_eq!(full.setting(), "all");
         drop(first);
         let third = places.take(phone).unwrap();
         assert!(
@@ -170,15 +194,27 @@ mod tests {
 
     #[test]
     fn other_limits_hold_from_then_on() {
-        let places = Places::new(PlaceLimits { connections_max: 2, connections_per_address_max: 1 });
+        let places = Places::new(limits(2, 1));
         let phone: IpAddr = "203.0.113.1".parse().unwrap();
         let kept = places.take(phone).unwrap();
         assert!(places.take(phone).is_err());
-        places.set_limits(PlaceLimits { connections_max: 2, connections_per_address_max: 2 });
+        places.set_limits(limits(2, 2));
         let _second = places.take(phone).unwrap();
-        places.set_limits(PlaceLimits { connections_max: 1, connections_per_address_max: 1 });
+        places.set_limits(limits(1, 1));
         assert_eq!(places.taken(), 2, "nobody loses a place");
         drop(kept);
         assert!(places.take_for_proxy().is_err());
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(neighbourhood(ip("203.0.113.9")), ip("203.0.113.9"));
+        let places = Places::new(limits(10, 1));
+        let first = places.take(ip("2001:db8:1:2:3:4:5:6")).unwrap();
+        assert!(places.take(ip("2001:db8:1:2::1")).is_err(), "another address of the same customer");
+        let _neighbour = places.take(ip("2001:db8:1:3::1")).unwrap();
+        drop(first);
+        let _second = places.take(ip("2001:db8:1:2::1")).unwrap();
     }
 }

@@ -25,7 +25,7 @@ use tidegate::entrance::Entrance;
 use tidegate::events::Revoker;
 use tidegate::hub::{Hub, HubSettings, Protocol, SessionStart, SessionTable};
 use tidegate::rtmp::crowd::{Crowds, MergeWindows};
-use tidegate::rtmp::{Gateway, Meters, RtmpSettings, listener};
+use tidegate::rtmp::{Gateway, Meters, RtmpSettings, UnfinishedBudget, listener};
 use tidegate::store::MemoryStore;
 use tidegate::telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -144,6 +144,7 @@ async fn media_flows_while_the_store_is_held() {
         meters,
         metrics,
         draining: draining.clone(),
+        unfinished: UnfinishedBudget::new(usize::MAX),
         connections: AtomicU64::new(0),
     });
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();

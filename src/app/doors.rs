@@ -9,7 +9,7 @@ use super::StartError;
 use crate::clock;
 use crate::config::{AddressRanges, Config};
 use crate::control::urls::RtmpScheme;
-use crate::entrance::{Admit, Entrance, Newcomer, Place};
+use crate::entrance::{Admit, Entered, Entrance, Newcomer, Place};
 use crate::listen::{self, Bound, ListenAddresses, ListenError, Listening};
 use crate::places::{self, Full, Places};
 use crate::telemetry::{Metrics, Protocol};
@@ -145,18 +145,18 @@ pub(super) struct Entrances {
 }
 
 impl Entrances {
-    pub(super) fn new(config: &Config, places: &Arc<Places>, metrics: &Metrics, tls: &TlsParts) -> Self {
+    pub(super) fn new(config: &Config, counts: &DoorCounts, metrics: &Metrics, tls: &TlsParts) -> Self {
         let from = |ranges: &AddressRanges| {
             let ranges = ranges.clone();
             Arc::new(move |address| ranges.contains(address))
         };
         let rtmp = Entrance {
-            admit: admit_rtmp(places, metrics),
+            admit: admit_rtmp(counts, metrics),
             sends_proxy_header: from(&config.rtmp_proxy_protocol_from),
             tls: None,
         };
         let http = Entrance {
-            admit: admit_http(config, places, metrics),
+            admit: admit_http(config, counts, metrics),
             sends_proxy_header: from(&config.http_proxy_protocol_from),
             tls: None,
         };
@@ -169,42 +169,65 @@ impl Entrances {
     }
 }
 
-fn admit_rtmp(places: &Arc<Places>, metrics: &Metrics) -> Admit {
-    let (places, metrics) = (Arc::clone(places), metrics.clone());
+/// Where connections are counted.
+#[derive(Clone)]
+pub(super) struct DoorCounts {
+    /// All that are open.
+    pub(super) connections: Arc<Places>,
+    /// Those that have not shown yet what they are here for.
+    pub(super) handshakes: Arc<Places>,
+}
+
+impl DoorCounts {
+    /// Both places of whoever `take` takes them for.
+    fn enter(
+        &self,
+        metrics: &Metrics,
+        take: impl Fn(&Arc<Places>) -> Result<places::Place, Full>,
+    ) -> Option<Entered> {
+        let entered = take(&self.connections).and_then(|place| Ok((place, take(&self.handshakes)?)));
+        match entered {
+            Ok((place, handshake)) => {
+                Some(Entered { place: Arc::new(place), handshake: Arc::new(handshake) })
+            }
+            Err(full) => {
+                metrics.connections_refused(full.setting()).inc();
+                metrics.limit_reached(full.setting());
+                None
+            }
+        }
+    }
+}
+
+fn admit_rtmp(counts: &DoorCounts, metrics: &Metrics) -> Admit {
+    let (counts, metrics) = (counts.clone(), metrics.clone());
     Arc::new(move |newcomer| match newcomer {
-        Newcomer::Peer(address) => counted(places.take(address), &metrics, Protocol::Rtmp),
-        Newcomer::Proxy => counted(places.take_for_proxy(), &metrics, Protocol::Rtmp),
-        Newcomer::Behind(address) => brought(places.take_behind_proxy(address), &metrics),
+        Newcomer::Peer(address) => {
+            opened(counts.enter(&metrics, |places| places.take(address)), &metrics, Protocol::Rtmp)
+        }
+        Newcomer::Proxy => opened(counts.enter(&metrics, Places::take_for_proxy), &metrics, Protocol::Rtmp),
+        Newcomer::Behind(address) => counts.enter(&metrics, |places| places.take_behind_proxy(address)),
     })
 }
 
 /// HTTP connections take their places beside the RTMP ones. Those of a trusted proxy are many people's.
-fn admit_http(config: &Config, places: &Arc<Places>, metrics: &Metrics) -> Admit {
-    let (places, metrics, proxies) = (Arc::clone(places), metrics.clone(), config.trusted_proxies.clone());
+fn admit_http(config: &Config, counts: &DoorCounts, metrics: &Metrics) -> Admit {
+    let (counts, metrics, proxies) = (counts.clone(), metrics.clone(), config.trusted_proxies.clone());
     Arc::new(move |newcomer| match newcomer {
         Newcomer::Peer(address) if !proxies.contains(address) => {
-            counted(places.take(address), &metrics, Protocol::Http)
+            opened(counts.enter(&metrics, |places| places.take(address)), &metrics, Protocol::Http)
         }
-        Newcomer::Peer(_) | Newcomer::Proxy => counted(places.take_for_proxy(), &metrics, Protocol::Http),
-        Newcomer::Behind(address) if proxies.contains(address) => Some(Arc::new(())),
-        Newcomer::Behind(address) => brought(places.take_behind_proxy(address), &metrics),
+        Newcomer::Peer(_) | Newcomer::Proxy => {
+            opened(counts.enter(&metrics, Places::take_for_proxy), &metrics, Protocol::Http)
+        }
+        Newcomer::Behind(address) if proxies.contains(address) => Some(Entered::uncounted()),
+        Newcomer::Behind(address) => counts.enter(&metrics, |places| places.take_behind_proxy(address)),
     })
 }
 
-fn counted(place: Result<places::Place, Full>, metrics: &Metrics, protocol: Protocol) -> Option<Place> {
-    let place = brought(place, metrics)?;
-    let open = metrics.connection_opened(protocol);
-    Some(Arc::new((place, open)))
-}
-
-/// A place on a connection that is counted already.
-fn brought(place: Result<places::Place, Full>, metrics: &Metrics) -> Option<Place> {
-    match place {
-        Ok(place) => Some(Arc::new(place)),
-        Err(full) => {
-            metrics.connections_refused(full.setting()).inc();
-            metrics.limit_reached(full.setting());
-            None
-        }
-    }
+/// The same, counted as an open connection.
+fn opened(entered: Option<Entered>, metrics: &Metrics, protocol: Protocol) -> Option<Entered> {
+    let Entered { place, handshake } = entered?;
+    let place: Place = Arc::new((place, metrics.connection_opened(protocol)));
+    Some(Entered { place, handshake })
 }

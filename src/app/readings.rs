@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::conferences::Conferences;
 use crate::control::ops::{Readiness, Unready};
-use crate::drain::Drain;
 use crate::events::{Feed, Webhooks};
 use crate::hub::{Hub, TIME_BOUNDS_MS, TimesSoFar};
+use crate::intake::Intake;
 use crate::store::EmbeddedStore;
 use crate::telemetry::{Readings, Times};
 
@@ -14,21 +14,25 @@ use crate::telemetry::{Readings, Times};
 pub(super) fn readings(
     store: &Arc<EmbeddedStore>,
     hub: &Hub,
-    drain: &Drain,
+    intake: &Intake,
     conferences: &Arc<OnceLock<Weak<Conferences>>>,
     webhooks: &Arc<OnceLock<Weak<Webhooks>>>,
     feed: &Arc<OnceLock<Weak<Feed>>>,
 ) -> impl Fn() -> Readings + Send + Sync + 'static {
     let (store, hub, conferences) = (Arc::clone(store), hub.clone(), Arc::clone(conferences));
-    let (webhooks, feed, drain) = (Arc::clone(webhooks), Arc::clone(feed), drain.clone());
+    let (webhooks, feed, intake) = (Arc::clone(webhooks), Arc::clone(feed), intake.clone());
     move || {
         let webhooks = webhooks.get().and_then(Weak::upgrade).map(|webhooks| webhooks.stats());
         let stats = store.stats();
         let conferences = conferences.get().and_then(Weak::upgrade);
         let totals = hub.totals();
         let feed = feed.get().and_then(Weak::upgrade);
+        let load = intake.overload.reading();
         Readings {
-            draining: drain.standing().is_some(),
+            draining: intake.drain.standing().is_some(),
+            overloaded: load.passed.is_some(),
+            memory_bytes: load.memory_bytes.unwrap_or_default(),
+            lateness: load.lateness,
             event_sockets: feed.map_or(0, |feed| feed.socket_count()),
             viewer_skips: totals.skips,
             viewer_dropped_packets: totals.dropped_packets,
@@ -56,17 +60,20 @@ fn times(so_far: &TimesSoFar) -> Times {
 }
 
 /// Whether the gateway serves, and why not.
-pub(super) fn readiness(conferences: &Arc<Conferences>, drain: &Drain) -> Readiness {
-    let (conferences, drain) = (Arc::clone(conferences), drain.clone());
+pub(super) fn readiness(conferences: &Arc<Conferences>, intake: &Intake) -> Readiness {
+    let (conferences, intake) = (Arc::clone(conferences), intake.clone());
     Arc::new(move || {
         let mut unready = Vec::new();
-        if let Some(draining) = drain.standing() {
+        if let Some(draining) = intake.drain.standing() {
             let why = if draining.ends {
                 "it is shutting down"
             } else {
                 "it is drained by an operator; `tidegate undrain` ends that"
             };
             unready.push(Unready { part: "gateway", why: why.to_owned() });
+        }
+        if let Some(passed) = intake.overload.reading().passed {
+            unready.push(Unready { part: "load", why: passed.why().to_owned() });
         }
         if let Some(why) = conferences.store_trouble() {
             unready.push(Unready { part: "store", why });

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::doors::DoorCounts;
+use super::meaning::overload_marks;
 use crate::conferences::apps::Apps;
 use crate::conferences::quota::{AppLimits, LimitLookup};
 use crate::config::{Config, ConfigError, Loaded, NeedsRestart};
@@ -12,7 +14,8 @@ use crate::control::admin::Reload;
 use crate::control::{Control, CorsOrigins, GuardSettings};
 use crate::open_files;
 use crate::outbound::{Outbound, Policy};
-use crate::places::{PlaceLimits, Places};
+use crate::overload::Overload;
+use crate::places::{Limit, PlaceLimits};
 use crate::telemetry::{FilterError, LogControl};
 
 /// Where settings are read again, and the log that follows them.
@@ -55,7 +58,8 @@ impl Current {
 pub struct Reloader {
     pub(super) source: Source,
     pub(super) current: Current,
-    pub(super) places: Arc<Places>,
+    pub(super) counts: DoorCounts,
+    pub(super) overload: Overload,
     pub(super) control: Control,
     pub(super) outbound: Outbound,
     /// One reload at a time.
@@ -92,12 +96,14 @@ impl Reloader {
     }
 
     fn apply(&self, before: &Config, config: &Config) {
-        self.places.set_limits(place_limits(config));
+        self.counts.connections.set_limits(connection_limits(config));
+        self.counts.handshakes.set_limits(handshake_limits(config));
         if before.connections_max != config.connections_max
-            && let Some(warning) = open_files::raise_limit(config.connections_max)
+            && let Some(warning) = open_files::raise_limit(config.connections_max, config.relays_max)
         {
             tracing::warn!("{warning}");
         }
+        self.overload.set_marks(overload_marks(config));
         self.control.guard.apply(guard_settings(config));
         self.control.set_cors(&cors_origins(config));
         if before.outbound_allow != config.outbound_allow {
@@ -106,10 +112,25 @@ impl Reloader {
     }
 }
 
-pub(super) fn place_limits(config: &Config) -> PlaceLimits {
+/// Places for all connections.
+pub(super) fn connection_limits(config: &Config) -> PlaceLimits {
     PlaceLimits {
-        connections_max: config.connections_max as usize,
-        connections_per_address_max: config.connections_per_address_max as usize,
+        in_all: Limit { setting: "connections_max", max: config.connections_max as usize },
+        per_address: Limit {
+            setting: "connections_per_address_max",
+            max: config.connections_per_address_max as usize,
+        },
+    }
+}
+
+/// Places for those that have not shown yet what they are here for.
+pub(super) fn handshake_limits(config: &Config) -> PlaceLimits {
+    PlaceLimits {
+        in_all: Limit { setting: "handshakes_max", max: config.handshakes_max as usize },
+        per_address: Limit {
+            setting: "handshakes_per_address_max",
+            max: config.handshakes_per_address_max as usize,
+        },
     }
 }
 

@@ -73,7 +73,10 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let overloaded = || Reason::Overloaded.because("too many passwords wait to be checked; try again");
+        let overloaded = || {
+            let full = Reason::Overloaded.because("too many passwords wait to be checked; try again");
+            full.at("passwords_waiting_max")
+        };
         let _place = self.places.try_acquire().map_err(|_| overloaded())?;
         let permit = Arc::clone(&self.computations).acquire_owned().await.map_err(|_| overloaded())?;
         let computation = tokio::task::spawn_blocking(move || {

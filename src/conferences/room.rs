@@ -200,9 +200,9 @@ impl Room {
         let receiver = {
             let mut state = self.state.lock();
             if state.waiting.len() >= WAITING_MAX {
-                return Err(
-                    Reason::Overloaded.because("too many commands wait for this conference; try again")
-                );
+                return Err(Reason::Overloaded
+                    .because("too many commands wait for this conference; try again")
+                    .at("commands_waiting_max"));
             }
             let outcome = decide_on(&mut state.head, &command, mark, now);
             let settled = state.writer == Writer::Idle;

@@ -173,12 +173,25 @@ settings! {
     plays_per_url: u32 = number(4, 1, 1000);
     /// Viewers of one stream. Ten thousand fill a 10 Gbit/s line at 1 Mbit/s.
     viewers_per_stream_max: u32 = number(10_000, 1, CONNECTIONS_CEILING);
+    /// Viewers in one conference, each stream that somebody watches counted. Ten thousand: 600 members who watch nine streams are 5400,
+    /// and no conference takes all connections of the gateway.
+    viewers_per_conference_max: u32 = number(10_000, 1, CONNECTIONS_CEILING);
 
     /// Connections in all, RTMP and HTTP together: a stream full of viewers, and half as many for all others.
     /// Each needs a file descriptor and some tens of kilobytes.
     connections_max: u32 = number(15_000, 1, CONNECTIONS_CEILING), live;
-    /// Connections from one address; loopback is exempt. Two thousand: phones share their carrier's address.
+    /// Connections from one address; loopback is exempt. Two thousand: phones share their carrier's address. An IPv6 network of
+    /// 64 bits counts as one address.
     connections_per_address_max: u32 = number(2000, 1, CONNECTIONS_CEILING), live;
+    /// Connections that have not shown yet what they are here for: no request, no admitted publish or play. One more is closed.
+    /// Five thousand: as many phones come back together in the ten seconds of handshake_timeout_ms after a cut, and who holds
+    /// connections open for nothing leaves two thirds of all places to the others.
+    handshakes_max: u32 = number(5000, 1, CONNECTIONS_CEILING), live;
+    /// The same from one address; loopback is exempt. A thousand: phones share their carrier's address.
+    handshakes_per_address_max: u32 = number(1000, 1, CONNECTIONS_CEILING), live;
+    /// Bytes of unfinished RTMP messages held in all for peers that do not publish, beyond 4 KiB for each of them, which is more than
+    /// one has that goes by the book. Sixty-four MiB: whoever fills them harms others of that kind alone.
+    unfinished_bytes_max: u64 = number(64 << 20, 0, 1 << 40);
     /// How long a new connection may take until it publishes, plays or has asked its first request.
     /// Ten seconds: a phone on a poor network needs several round trips of a second.
     handshake_timeout_ms: u64 = number(10_000, 100, HOUR_MS);
@@ -189,6 +202,12 @@ settings! {
     /// Five minutes: an app in the background sends next to nothing for that long, and comes back.
     publisher_idle_ms: u64 = number(300_000, 100, HOUR_MS);
 
+    /// Resident memory of the process past which newcomers are refused as overloaded; those inside go on. 0: four fifths of what the
+    /// machine, or the control group, lets it have; the rest is for the kernel's buffers of its sockets.
+    overload_memory_bytes: u64 = number(0, 0, 1 << 50), live;
+    /// How late the middle one of the last ticks of the runtime may come until newcomers are refused as overloaded. Half a second: a healthy
+    /// gateway is late by a millisecond, and every frame waits as long as a tick.
+    overload_lateness_ms: u64 = number(500, 10, HOUR_MS), live;
     /// Requests under way at once. Four thousand: a full conference joins at once and finds the answers of others beside it;
     /// one more is told to try again.
     requests_in_flight_max: u32 = number(4096, 1, CONNECTIONS_CEILING), live;

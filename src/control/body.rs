@@ -82,6 +82,7 @@ pub(super) async fn read(body: Body) -> Result<BytesMut, Problem> {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(Reason::PayloadTooLarge
             .because(format!("the body is larger than {BODY_BYTES_MAX} bytes"))
+            .at("request_body_bytes_max")
             .into()),
         Ok(Err(_)) => Err(Problem::malformed("the body broke off")),
         Err(_) => {

@@ -104,17 +104,6 @@ fn parse(text: &str) -> Option<IpAddr> {
     bare.or_else(bracketed).or_else(with_port).map(|address| address.to_canonical())
 }
 
-/// What counts as one address for limits: a customer of an IPv6 network has a whole /64 (RFC 6177).
-pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +137,5 @@ mod tests {
         ] {
             assert_eq!(seen(peer, values), ip(expected), "{peer} {values:?}");
         }
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        assert_eq!(neighbourhood(ip("2001:db8:1:2:3:4:5:6")), neighbourhood(ip("2001:db8:1:2::")));
-        assert_ne!(neighbourhood(ip("2001:db8:1:2::")), neighbourhood(ip("2001:db8:1:3::")));
-        assert_eq!(neighbourhood(ip("203.0.113.9")), ip("203.0.113.9"));
     }
 }

@@ -168,7 +168,7 @@ async fn create(
     creator: Creator,
     keyed: Keyed<Json<CreateRequest>>,
 ) -> Answer<Response> {
-    control.drain.admit()?;
+    control.intake.admit()?;
     let Keyed { body: Json(request), key } = keyed;
     let caller = match &creator {
         Creator::App(_) => "app".to_owned(),

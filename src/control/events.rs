@@ -196,6 +196,8 @@ async fn events(
     if let Err(refusal) = &caller {
         socket_place.proved_nothing(&control, refusal)?;
     }
+    // A drain leaves the feeds of those inside alone, and whoever comes for one is told of it there.
+    control.intake.overload.admit()?;
     let place = (control.feed.place()?, socket_place.keep(&control)?);
     let upgrade = upgrade
         .max_message_size(INCOMING_BYTES_MAX)
@@ -475,7 +477,7 @@ async fn serve(
     }
     drop(start);
     let (replaced, draining) = (follower.replaced(), control.feed.draining().clone());
-    let mut drain = control.drain.watch();
+    let mut drain = control.intake.drain.watch();
     let standing = *drain.borrow_and_update();
     let mut is_told = standing.is_some();
     if let Some(standing) = standing {

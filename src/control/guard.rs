@@ -14,11 +14,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::Control;
-use super::client::{ClientAddress, neighbourhood};
+use super::client::ClientAddress;
 use super::problem::Problem;
 use super::rate::{Limiter, Rate};
 use crate::domain::ticket::{MemberClaims, TicketClaims, UserClaims};
 use crate::domain::{ConferenceId, Reason, Refusal, UserName};
+use crate::places::neighbourhood;
 
 /// A credential may use up its requests of so many seconds at once: an app that starts asks for much together.
 const CREDENTIAL_BURST_SECS: u32 = 5;

@@ -135,7 +135,7 @@ async fn join(
     origin: Origin,
     keyed: Keyed<OptionalJson<JoinRequest>>,
 ) -> Answer<Response> {
-    control.drain.admit()?;
+    control.intake.admit()?;
     let Keyed { body: OptionalJson(request), key } = keyed;
     let Entry { admission, reader } =
         entry(&control, joiner, &id, request.ticket, request.password, request.user).await?;

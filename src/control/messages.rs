@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::auth::Insider;
 use super::body::{Json, Query, json};
-use super::client::{ClientAddress, neighbourhood};
+use super::client::ClientAddress;
 use super::document::{BODY, IN_CONFERENCE, INSIDER, refusals};
 use super::idempotency::{KeyHeader, Keyed, acting};
 use super::members::ForUser;
@@ -23,6 +23,7 @@ use super::{Answer, Control, path};
 use crate::domain::conference::Member;
 use crate::domain::{Command, ConferenceId, MemberId, Reason, TicketId, UserName};
 use crate::events::schema;
+use crate::places::neighbourhood;
 
 /// Messages a second of one member (contract, section Control API), and as many at once.
 const MESSAGES_PER_SECOND: u32 = 5;

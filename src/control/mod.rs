@@ -73,10 +73,10 @@ use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Done};
 use crate::domain::ticket::TokenKeys;
 use crate::domain::{Command, ConferenceId, Limits, Mark, MemberId, Reason, Refusal, Seq, Timestamp};
-use crate::drain::Drain;
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, SessionTable};
+use crate::intake::Intake;
 use crate::overview::Overview;
 use crate::places::Places;
 use crate::relays::Relays;
@@ -156,7 +156,7 @@ pub struct ControlDeps {
     /// Which web pages may call it, at first.
     pub cors: CorsOrigins,
     /// Whether anybody new is let in.
-    pub drain: Drain,
+    pub intake: Intake,
     /// Where sockets that stay open are counted.
     pub places: Arc<Places>,
     /// Counts requests, refusals, commands and credentials that proved nothing.

@@ -199,7 +199,7 @@ async fn create(
 ) -> Answer<Response> {
     let Keyed { body: Json(request), key } = keyed;
     let conference = control.conferences.find(&app, &id).await?;
-    control.drain.admit()?;
+    control.intake.admit()?;
     let mark = key.map(|key| key.mark(&control, "app", path::RELAYS));
     let far =
         FarUrl::parse(&request.url).map_err(|error| Reason::UrlInvalid.because(format!("url: {error}")))?;

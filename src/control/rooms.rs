@@ -159,7 +159,7 @@ async fn join(
     origin: Origin,
     keyed: Keyed<OptionalJson<JoinRequest>>,
 ) -> Answer<Response> {
-    control.drain.admit()?;
+    control.intake.admit()?;
     let Keyed { body: OptionalJson(request), key } = keyed;
     let visitor = Visitor::new(&control, caller, room?, request, key)?;
     let name = Name::of_room(&visitor.app, &visitor.room)?;

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
@@ -26,7 +27,7 @@ use tower::ServiceExt as _;
 
 use super::method;
 use super::socket::{Cutter, Socket};
-use crate::entrance::{Ends, Entrance, Place};
+use crate::entrance::{Ends, Entered, Entrance, Place};
 use crate::listen;
 use crate::telemetry::Metrics;
 
@@ -91,11 +92,12 @@ async fn accept(listener: TcpListener, router: Router, options: ServeOptions, st
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let Some(place) = options.entrance.take_place(remote) else { continue };
+                    let Some(entered) = options.entrance.enter(remote) else { continue };
                     let (router, stop) = (router.clone(), stop.clone());
-                    connections.spawn(connection((stream, remote, place), router, options.clone(), stop));
+                    connections.spawn(connection((stream, remote, entered), router, options.clone(), stop));
                 }
                 Err(error) => {
+                    options.metrics.connections_refused("accept_failed").inc();
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -124,7 +126,7 @@ fn note_panic(ended: Result<(), JoinError>) {
 
 /// Serves one connection; told to stop, it answers the request that it is at.
 async fn connection(
-    (mut stream, remote, place): (TcpStream, SocketAddr, Place),
+    (mut stream, remote, entered): (TcpStream, SocketAddr, Entered),
     router: Router,
     options: ServeOptions,
     stop: CancellationToken,
@@ -140,9 +142,9 @@ async fn connection(
     // One time for all that stands before the first request.
     let until = Instant::now() + options.head_timeout;
     let is_proxy = entrance.is_proxy(remote);
-    let (ends, place) = if is_proxy {
+    let (ends, entered) = if is_proxy {
         // Boxed, because it is soon over.
-        let seen = Box::pin(entrance.see_through(&mut stream, Ends { remote, local }, place, until));
+        let seen = Box::pin(entrance.see_through(&mut stream, Ends { remote, local }, entered, until));
         let seen = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -156,11 +158,11 @@ async fn connection(
             }
         }
     } else {
-        (Ends { remote, local }, place)
+        (Ends { remote, local }, entered)
     };
     let socket = Socket::new(stream, options.write_stall);
     let peer = Peer { remote: ends.remote, local: ends.local, secure: entrance.tls.is_some() };
-    let served = Served { router, peer, cutter: socket.cutter(), place };
+    let served = Served { router, peer, cutter: socket.cutter(), entered };
     let Some(tls) = &entrance.tls else {
         return served.on(socket, is_proxy.then_some(until), &options, stop).await;
     };
@@ -187,7 +189,7 @@ struct Served {
     router: Router,
     peer: Peer,
     cutter: Cutter,
-    place: Place,
+    entered: Entered,
 }
 
 impl Served {
@@ -201,11 +203,14 @@ impl Served {
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { router, peer, cutter, place } = self;
+        let Self { router, peer, cutter, entered: Entered { place, handshake } } = self;
+        let handshake = Mutex::new(Some(handshake));
         let has_asked = Arc::new(AtomicBool::new(false));
         let asks = Arc::clone(&has_asked);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            asks.store(true, Ordering::Relaxed);
+            if !asks.swap(true, Ordering::Relaxed) {
+                handshake.lock().take();
+            }
             let place = HeldPlace(Arc::clone(&place));
             answer(router.clone(), (peer, cutter.clone(), place), request)
         });
@@ -241,6 +246,9 @@ impl Served {
             if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
                 options.metrics.handshakes_failed("timeout").inc();
             }
+            if error.is_parse_too_large() {
+                options.metrics.limit_reached("request_head_bytes_max");
+            }
             tracing::debug!(%error, "an HTTP connection broke off");
         }
     }
@@ -275,7 +283,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn everybody() -> Admit {
-        Arc::new(|_| Some(Arc::new(())))
+        Arc::new(|_| Some(Entered::uncounted()))
     }
 
     fn options(head_timeout: Duration, grace: Duration, admit: Admit) -> ServeOptions {
@@ -388,7 +396,8 @@ mod tests {
                 return None;
             }
             counted.fetch_add(1, Ordering::SeqCst);
-            Some(Arc::new(Held(Arc::clone(&counted), Arc::clone(&freed))))
+            let place = Arc::new(Held(Arc::clone(&counted), Arc::clone(&freed)));
+            Some(Entered { place, ..Entered::uncounted() })
         });
         let options = options(LONG, LONG, admit);
         let (address, stop, served) = start(Router::new(), options).await;

@@ -109,7 +109,7 @@ async fn publish(
 ) -> Answer<Response> {
     let Keyed { body: Json(request), key } = keyed;
     control.reach(&caller, &id).await?;
-    control.drain.admit()?;
+    control.intake.admit()?;
     let subject = caller.subject_named(request.user, query.user)?;
     let mark = key.map(|key| key.mark(&control, &acting(&subject), path::STREAMS));
     let command = Command::DeclareStream {

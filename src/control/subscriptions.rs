@@ -101,7 +101,7 @@ async fn subscribe(
     OptionalJson(request): OptionalJson<SubscribeRequest>,
 ) -> Answer<Response> {
     let conference = control.reach(&caller, &place.conference).await?;
-    control.drain.admit()?;
+    control.intake.admit()?;
     let profile = request.profile.unwrap_or_default();
     let observes = matches!(caller, Insider::App(_)) && request.user.is_none() && query.user.is_none();
     let (stream, (token, expires_at)) = if observes {

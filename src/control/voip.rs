@@ -292,7 +292,7 @@ async fn join(
     origin: Origin,
     keyed: Keyed<Json<JoinRequest>>,
 ) -> Answer<Response> {
-    control.drain.admit()?;
+    control.intake.admit()?;
     let Keyed { body: Json(request), key } = keyed;
     let (app, user, group_id) = (user.app, user.user, group_id?);
     let mark = key.map(|key| key.mark(&control, &format!("user:{user}"), path::VOIP_MEMBERS));

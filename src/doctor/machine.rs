@@ -162,9 +162,9 @@ fn time_syncs(folder: &Path) -> io::Result<Duration> {
 }
 
 /// Open files against the connections that the settings allow.
-pub(super) fn open_files(connections_max: u32) -> Check {
+pub(super) fn open_files(connections_max: u32, relays_max: u32) -> Check {
     const NAME: &str = "open files";
-    match limit::raise_limit(connections_max) {
+    match limit::raise_limit(connections_max, relays_max) {
         Some(line) => Check::told(NAME, Verdict::Warn, &line),
         None => Check::ok(NAME, format!("enough for connections_max ({connections_max})")),
     }

@@ -132,7 +132,7 @@ pub fn examine(file: Option<&Path>, environment: impl IntoIterator<Item = (OsStr
     checks.extend(reach::ports(&config, running.as_ref()));
     checks.extend(machine::data(&config));
     checks.extend(machine::disk(&config.data_dir));
-    checks.push(machine::open_files(config.connections_max));
+    checks.push(machine::open_files(config.connections_max, config.relays_max));
     checks.extend(machine::kernel(Path::new("/proc/sys"), config.connections_max));
     checks.extend(machine::clock(&config.data_dir));
     checks.extend(reach::certificate(&config));

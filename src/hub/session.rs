@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::domain::{ConferenceId, Direction, MediaRight, Refusal, Timestamp};
+use crate::domain::{ConferenceId, Direction, MediaRight, Reason, Refusal, Timestamp};
 
 /// The number of a session, counted from 1 for as long as the gateway runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -256,10 +256,19 @@ pub struct SessionCounts {
 #[derive(Debug, Clone)]
 pub struct SessionTable {
     plays_per_url: usize,
+    viewers_per_conference_max: usize,
     entries: Arc<Mutex<Entries>>,
 }
 
 type SessionsById = BTreeMap<SessionId, Arc<Session>>;
+
+/// The sessions of one conference.
+#[derive(Debug, Default)]
+struct OfConference {
+    by_id: SessionsById,
+    viewers: usize,
+}
+
 /// A right and the nonce of a URL that carries it.
 type UrlName = (MediaRight, [u8; 4]);
 
@@ -269,7 +278,7 @@ struct Entries {
     newest: u64,
     counts: SessionCounts,
     by_id: SessionsById,
-    by_conference: HashMap<ConferenceId, SessionsById>,
+    by_conference: HashMap<ConferenceId, OfConference>,
     /// Open plays of each URL, the oldest first.
     plays_by_url: HashMap<UrlName, VecDeque<SessionId>>,
 }
@@ -277,12 +286,39 @@ struct Entries {
 impl SessionTable {
     /// An empty table in which one play URL serves at most `plays_per_url` sessions, but always one.
     pub fn new(plays_per_url: usize) -> Self {
-        Self { plays_per_url: plays_per_url.max(1), entries: Arc::default() }
+        let viewers_per_conference_max = usize::MAX;
+        Self { plays_per_url: plays_per_url.max(1), viewers_per_conference_max, entries: Arc::default() }
+    }
+
+    /// The same, empty, with a limit on what [`Self::enter_if_room`] lets in.
+    #[must_use]
+    pub fn with_viewers_per_conference(self, max: usize) -> Self {
+        Self { viewers_per_conference_max: max, ..self }
+    }
+
+    /// As [`Self::enter`], but refused as overloaded where the conference has as many viewers as it may.
+    pub fn enter_if_room(&self, start: SessionStart) -> Result<SessionGuard, Refusal> {
+        let (session, replaced) = {
+            let mut entries = self.entries.lock();
+            if start.right.direction == Direction::Play
+                && entries.viewers_of(&start.right.conference) >= self.viewers_per_conference_max
+            {
+                return Err(Reason::Overloaded
+                    .because("this conference has as many viewers as it may; try again later")
+                    .at("viewers_per_conference_max"));
+            }
+            entries.enter(start, self.plays_per_url)
+        };
+        Ok(self.guard(session, replaced))
     }
 
     /// Enters a session. If its URL then serves too many plays, the oldest of them is closed as replaced.
     pub fn enter(&self, start: SessionStart) -> SessionGuard {
         let (session, replaced) = self.entries.lock().enter(start, self.plays_per_url);
+        self.guard(session, replaced)
+    }
+
+    fn guard(&self, session: Arc<Session>, replaced: Vec<Arc<Session>>) -> SessionGuard {
         for old in replaced {
             old.close(CloseReason::Replaced);
         }
@@ -297,7 +333,8 @@ impl SessionTable {
     /// All sessions of one conference, ordered by number.
     pub fn for_conference(&self, conference: &ConferenceId) -> Vec<Arc<Session>> {
         let entries = self.entries.lock();
-        entries.by_conference.get(conference).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        let of = entries.by_conference.get(conference);
+        of.into_iter().flat_map(|of| of.by_id.values()).cloned().collect()
     }
 
     /// At most `limit` sessions after the one numbered `after`, ordered by number; of one conference, or of all.
@@ -309,7 +346,7 @@ impl SessionTable {
     ) -> Vec<Arc<Session>> {
         let entries = self.entries.lock();
         let sessions = match conference {
-            Some(conference) => entries.by_conference.get(conference),
+            Some(conference) => entries.by_conference.get(conference).map(|of| &of.by_id),
             None => Some(&entries.by_id),
         };
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -339,6 +376,10 @@ impl SessionTable {
 }
 
 impl Entries {
+    fn viewers_of(&self, conference: &ConferenceId) -> usize {
+        self.by_conference.get(conference).map_or(0, |of| of.viewers)
+    }
+
     fn enter(&mut self, start: SessionStart, plays_per_url: usize) -> (Arc<Session>, Vec<Arc<Session>>) {
         self.newest += 1;
         let id = SessionId(self.newest);
@@ -351,7 +392,9 @@ impl Entries {
         });
         let right = session.right();
         self.by_id.insert(id, Arc::clone(&session));
-        self.by_conference.entry(right.conference.clone()).or_default().insert(id, Arc::clone(&session));
+        let of = self.by_conference.entry(right.conference.clone()).or_default();
+        of.by_id.insert(id, Arc::clone(&session));
+        of.viewers += usize::from(right.direction == Direction::Play);
         let mut replaced = Vec::new();
         match right.direction {
             Direction::Publish => self.counts.publishers += 1,
@@ -373,9 +416,10 @@ impl Entries {
             return;
         }
         let conference = &session.right().conference;
-        if let Some(sessions) = self.by_conference.get_mut(conference) {
-            sessions.remove(&session.id);
-            if sessions.is_empty() {
+        if let Some(of) = self.by_conference.get_mut(conference) {
+            of.by_id.remove(&session.id);
+            of.viewers -= usize::from(session.right().direction == Direction::Play);
+            if of.by_id.is_empty() {
                 self.by_conference.remove(conference);
             }
         }

@@ -364,7 +364,8 @@ impl Relays {
         if present.len() >= settings.per_conference_max {
             let most = settings.per_conference_max;
             return Err(Reason::InvalidRequest
-                .because(format!("a conference has at most {most} relays; delete one first")));
+                .because(format!("a conference has at most {most} relays; delete one first"))
+                .at("relays_per_conference_max"));
         }
         if self.shared.table.count() >= settings.relays_max {
             return Err(Reason::Overloaded

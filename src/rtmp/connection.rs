@@ -20,11 +20,13 @@ use super::proto::server::{AnswerError, ConnectRequest, Output, ServerSession, S
 use super::proto::{MessageStreamId, UrlText};
 use super::publish::Publishing;
 use super::transport::{Transport, Turn, close_politely, send_once, turn};
+use super::unfinished::{self, Share, UsedUp};
 use super::wire::{Wire, WireError};
 use crate::admission::Admitted;
 use crate::clock;
 use crate::domain::media_url::Profile;
 use crate::domain::{Direction, Reason, Refusal, StreamId};
+use crate::entrance;
 use crate::hub::{CloseReason, SessionGuard, Viewer};
 use crate::telemetry::OpenGuard;
 
@@ -33,6 +35,8 @@ enum Work {
     /// It has not been let in, or has ended what it did and may ask again.
     Asking {
         until: Instant,
+        /// Its place among those who were not let in yet.
+        _handshake: Option<entrance::Place>,
     },
     Publishing(Box<Publishing>),
     /// What it plays is in its port.
@@ -89,6 +93,8 @@ pub(super) struct Connection<S> {
     peer: SocketAddr,
     gateway: Arc<Gateway>,
     wire: Wire,
+    /// Its part of what unfinished messages may take.
+    unfinished: Share,
     port: Arc<Port>,
     /// Its place among those who watch the same stream.
     crowd: Option<Place>,
@@ -99,19 +105,27 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: Transport> Connection<S> {
-    /// `until` is when the peer must have been let in.
-    pub(super) fn new(socket: S, peer: SocketAddr, gateway: Arc<Gateway>, until: Instant) -> Self {
+    /// `until` is when the peer must have been let in, which it holds the place `handshake` for.
+    pub(super) fn new(
+        socket: S,
+        peer: SocketAddr,
+        gateway: Arc<Gateway>,
+        until: Instant,
+        handshake: entrance::Place,
+    ) -> Self {
         let port = Arc::new(Port::new(socket.direct()));
+        let unfinished = gateway.unfinished.share();
         Self {
             socket,
             peer,
             gateway,
             wire: Wire::new(),
+            unfinished,
             port,
             crowd: None,
             connect: ConnectRequest::default(),
             session: None,
-            work: Work::Asking { until },
+            work: Work::Asking { until, _handshake: Some(handshake) },
         }
     }
 
@@ -176,9 +190,12 @@ impl<S: Transport> Connection<S> {
                     self.gateway.meters.received_bytes.inc_by(bytes as u64);
                 }
                 let end = self.handle_outputs();
-                let Err(error) = result else { return end };
+                let Err(error) = result else { return end.or_else(|| self.hold_unfinished()) };
                 tracing::debug!(%error, "the peer's bytes make no sense");
                 self.gateway.metrics.handshakes_failed(error.cause()).inc();
+                if let Some(limit) = error.limit() {
+                    self.gateway.metrics.limit_reached(limit);
+                }
                 Some(End::Silently)
             }
             Turn::Wrote(bytes) => {
@@ -190,6 +207,20 @@ impl<S: Transport> Connection<S> {
             }
             Turn::Closed => Some(End::Silently),
         }
+    }
+
+    /// Counts what the peer's unfinished messages take, unless it publishes.
+    fn hold_unfinished(&mut self) -> Option<End> {
+        let bytes = match &self.work {
+            Work::Publishing(_) => 0,
+            Work::Asking { .. } | Work::Playing(_) => self.wire.session.partial_capacity_bytes(),
+        };
+        self.unfinished.hold(bytes).err().map(|UsedUp| {
+            tracing::debug!(bytes, "unfinished messages take all the memory that they may");
+            self.gateway.metrics.handshakes_failed("unfinished_bytes").inc();
+            self.gateway.metrics.limit_reached(unfinished::LIMIT);
+            End::Silently
+        })
     }
 
     /// Fills the outbox with media, if this connection plays. All that was to be said before is in it by now.
@@ -396,7 +427,8 @@ impl<S: Transport> Connection<S> {
         // Outside the lock: letting go of the stream takes locks of its own.
         let played = self.port.outlet().shut();
         drop(played);
-        self.work = Work::Asking { until: Instant::now() + self.gateway.settings.handshake_timeout };
+        let until = Instant::now() + self.gateway.settings.handshake_timeout;
+        self.work = Work::Asking { until, _handshake: None };
         if let Some(session) = self.session.take() {
             self.gateway.meters.count_packets(&session.guard);
             tracing::info!(stream = %session.guard.session().right().stream, "session ended");
@@ -436,7 +468,7 @@ impl<S: Transport> Connection<S> {
     fn deadline(&self) -> Instant {
         let settings = &self.gateway.settings;
         let work = match &self.work {
-            Work::Asking { until } => Some(*until),
+            Work::Asking { until, .. } => Some(*until),
             Work::Publishing(publishing) => Some(publishing.idle_deadline(settings.publisher_idle)),
             Work::Playing(_) => {
                 let outlet = self.port.outlet();

@@ -13,7 +13,7 @@ use super::Gateway;
 use super::connection::Connection;
 use super::secure::Noted;
 use super::transport::PlainSocket;
-use crate::entrance::{Ends, Entrance, Place};
+use crate::entrance::{Ends, Entered, Entrance, Place};
 use crate::listen;
 use crate::tls::TlsDoor;
 
@@ -51,7 +51,7 @@ fn take(
     gateway: &Arc<Gateway>,
     connections: &TaskTracker,
 ) {
-    let Some(place) = entrance.take_place(peer) else {
+    let Some(entered) = entrance.enter(peer) else {
         tracing::debug!(%peer, "turned away: no place left");
         return;
     };
@@ -67,15 +67,15 @@ fn take(
     if entrance.tls.is_none() && !entrance.is_proxy(peer) {
         connections.spawn(
             async move {
-                let _place = place;
+                let Entered { place: _place, handshake } = entered;
                 tracing::debug!(%peer, "accepted");
-                Connection::new(PlainSocket::new(socket), peer, gateway, until).run().await;
+                Connection::new(PlainSocket::new(socket), peer, gateway, until, handshake).run().await;
             }
             .instrument(span),
         );
     } else {
         let newcomer = Newcomer { socket, peer, entrance: entrance.clone(), gateway, until };
-        connections.spawn(newcomer.serve(place).instrument(span));
+        connections.spawn(newcomer.serve(entered).instrument(span));
     }
 }
 
@@ -89,32 +89,33 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    async fn serve(self, place: Place) {
+    async fn serve(self, mut entered: Entered) {
         let Self { mut socket, mut peer, entrance, gateway, until } = self;
         tracing::debug!(%peer, "accepted");
-        let mut place = place;
         if entrance.is_proxy(peer) {
             let Ok(local) = socket.local_addr() else { return };
             // Boxed, because it is soon over.
             let seen =
-                Box::pin(entrance.see_through(&mut socket, Ends { remote: peer, local }, place, until));
+                Box::pin(entrance.see_through(&mut socket, Ends { remote: peer, local }, entered, until));
             let seen = tokio::select! {
                 biased;
                 () = gateway.draining.cancelled() => return,
                 seen = seen => seen,
             };
             match seen {
-                Ok((ends, held)) => (peer, place) = (ends.remote, held),
+                Ok((ends, held)) => (peer, entered) = (ends.remote, held),
                 Err(no_entry) => {
                     gateway.metrics.handshakes_failed(no_entry.cause()).inc();
                     return;
                 }
             }
         }
-        let _place = place;
+        let Entered { place: _place, handshake } = entered;
         match &entrance.tls {
-            None => Connection::new(PlainSocket::new(socket), peer, gateway, until).run().await,
-            Some(tls) => serve_secure(tls, socket, peer, gateway, until).await,
+            None => {
+                Connection::new(PlainSocket::new(socket), peer, gateway, until, handshake).run().await;
+            }
+            Some(tls) => serve_secure(tls, socket, peer, gateway, until, handshake).await,
         }
     }
 }
@@ -125,6 +126,7 @@ async fn serve_secure(
     peer: SocketAddr,
     gateway: Arc<Gateway>,
     until: Instant,
+    place: Place,
 ) {
     // Boxed, because the handshake is large and soon over.
     let handshake = Box::pin(timeout_at(until, tls.accept(Noted::new(socket))));
@@ -136,7 +138,7 @@ async fn serve_secure(
     let cause = match shaken {
         Ok(Ok(stream)) => {
             stream.get_ref().0.acknowledge();
-            return Connection::new(Box::new(stream), peer, gateway, until).run().await;
+            return Connection::new(Box::new(stream), peer, gateway, until, place).run().await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "the TLS handshake failed");

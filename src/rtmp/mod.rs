@@ -8,6 +8,7 @@
 //! | `publish`, `play` | what a connection does once it was let in |
 //! | [`crowd`], `port` | the viewers of one stream, served together; what leaves one of them |
 //! | `outbox`, `transport`, `secure`, `wire` | bytes out, the socket, the socket inside TLS, bytes in |
+//! | `unfinished` | what unfinished messages may take in all |
 //! | [`relay`] | the gateway as a client of far servers |
 //! | [`handshake`] | the handshake, which draws random bytes |
 //! | [`proto`] | RTMP itself, pure |
@@ -25,6 +26,7 @@ mod publish;
 pub mod relay;
 mod secure;
 mod transport;
+mod unfinished;
 mod wire;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::crowd::Crowds;
+pub use self::unfinished::UnfinishedBudget;
 use crate::admission::Admission;
 use crate::domain::Direction;
 use crate::hub::{Hub, SessionGuard};
@@ -70,6 +73,8 @@ pub struct Gateway {
     pub meters: Meters,
     /// Serves the viewers of each stream together.
     pub crowds: Arc<Crowds>,
+    /// What unfinished messages of those who do not publish may take.
+    pub unfinished: UnfinishedBudget,
     /// Connections so far, for the log.
     pub connections: AtomicU64,
 }

@@ -21,6 +21,14 @@ impl WireError {
             Self::Protocol(_) => "protocol",
         }
     }
+
+    /// The limit that was reached, if that is it.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Handshake(_) => None,
+            Self::Protocol(error) => error.limit(),
+        }
+    }
 }
 
 /// The handshake while it lasts, and the session.

@@ -31,11 +31,13 @@ pub const OPENMETRICS_CONTENT_TYPE: &str = "application/openmetrics-text; versio
 const LATENCY_BUCKETS_SECONDS: [f64; 11] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// The limits of the gateway's own, as refusals name them.
-const LIMITS: [&str; 12] = [
+/// The limits of the gateway's own, as refusals name them: settings, and behind them constants.
+const LIMITS: [&str; 35] = [
     "connections_max",
     "connections_per_address_max",
-    "relays_max",
+    "handshakes_max",
+    "handshakes_per_address_max",
+    "unfinished_bytes_max",
     "requests_in_flight_max",
     "requests_per_address",
     "requests_per_credential",
@@ -43,8 +45,29 @@ const LIMITS: [&str; 12] = [
     "wrong_passwords_per_user",
     "event_sockets_max",
     "viewers_per_stream_max",
+    "viewers_per_conference_max",
     "rooms_per_day_max",
     "conferences_per_app_max",
+    "relays_max",
+    "relays_per_conference_max",
+    "overload_memory_bytes",
+    "overload_lateness_ms",
+    "messages_per_second",
+    "passwords_waiting_max",
+    "commands_waiting_max",
+    "streams_per_member_max",
+    "streams_per_conference_max",
+    "request_head_bytes_max",
+    "request_body_bytes_max",
+    "bytes_before_admission_max",
+    "commands_before_admission_max",
+    "messages_before_admission_max",
+    "message_bytes_max",
+    "partial_bytes_max",
+    "partial_messages_max",
+    "known_chunk_streams_max",
+    "aggregated_messages_max",
+    "queued_output_max",
 ];
 /// The kinds of credentials.
 const CREDENTIALS: [&str; 7] =
@@ -253,10 +276,16 @@ impl Metrics {
         for limit in LIMITS {
             self.limits_reached.get_or_create_owned(&OfLimit { limit: Word(limit) });
         }
-        for cause in ["connections_max", "connections_per_address_max", "accept_failed"] {
+        let places = [
+            "connections_max",
+            "connections_per_address_max",
+            "handshakes_max",
+            "handshakes_per_address_max",
+        ];
+        for cause in places.into_iter().chain(["accept_failed"]) {
             self.connections_refused(cause);
         }
-        for cause in ["timeout", "closed"] {
+        for cause in ["timeout", "closed", "handshake", "protocol", "unfinished_bytes"] {
             self.handshakes_failed(cause);
         }
         for credential in CREDENTIALS {
@@ -565,7 +594,7 @@ mod tests {
             lines.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
         };
         let typed = names("# TYPE ");
-        assert_eq!(typed.len(), 51, "one for each field and reading, and the build: {typed:?}");
+        assert_eq!(typed.len(), 54, "one for each field and reading, and the build: {typed:?}");
         assert_eq!(typed, names("# HELP "));
         assert!(typed.iter().all(|name| name.starts_with("tidegate_")), "{typed:?}");
     }

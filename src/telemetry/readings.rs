@@ -15,6 +15,12 @@ use prometheus_client::registry::Unit;
 pub struct Readings {
     /// 1 while nobody new is let in.
     pub draining: bool,
+    /// 1 while nobody new is let in because there is too much to do.
+    pub overloaded: bool,
+    /// Resident bytes of the process; 0 where they cannot be read.
+    pub memory_bytes: u64,
+    /// How late the runtime's ticks come.
+    pub lateness: Duration,
     /// Event sockets that are open.
     pub event_sockets: usize,
     /// Times that a viewer fell behind and skipped to a keyframe.
@@ -109,6 +115,11 @@ impl Collector for ReadingsCollector {
             ),
             ("event_sockets", "Event sockets that are open", readings.event_sockets),
             ("draining", "1 while nobody new is let in", usize::from(readings.draining)),
+            (
+                "overloaded",
+                "1 while nobody new is let in because a mark of overload is passed",
+                usize::from(readings.overloaded),
+            ),
         ];
         let gauges = gauges.map(|(name, help, number)| (name, help, number as u64)).into_iter();
         let files = [
@@ -118,6 +129,7 @@ impl Collector for ReadingsCollector {
                 readings.store_bytes,
             ),
             ("store_wal_bytes", "Size of the database's write-ahead log", readings.store_wal_bytes),
+            ("memory_bytes", "Resident memory of the process", readings.memory_bytes),
         ];
         for (name, help, number) in gauges.chain(files) {
             let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
@@ -126,6 +138,10 @@ impl Collector for ReadingsCollector {
         let lag = Duration::from_millis(readings.webhook_lag_ms).as_secs_f64();
         let gauge = ConstGauge::new(lag);
         let (name, help) = ("webhook_lag", "Age of the oldest event that a webhook target was not told");
+        gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)?;
+        let gauge = ConstGauge::new(readings.lateness.as_secs_f64());
+        let (name, help) =
+            ("lateness", "How late ticks of the runtime come; frames and commands wait as long");
         gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)?;
         let counters = [
             (

@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use super::*;
 use crate::conferences::voip_sessions::VoipSession;
 use crate::control::admin::{self, AdminDeps, Changes};
+use crate::drain::Drain;
 use crate::events::webhooks::TargetRequest;
 use crate::listen::Listening;
 

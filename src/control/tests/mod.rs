@@ -35,13 +35,13 @@ use crate::conferences::voip_sessions::VoipSessions;
 use crate::conferences::{Conferences, Watcher};
 use crate::domain::ticket::{TicketClaims, TokenKeys, UserClaims, mint_user_token};
 use crate::domain::{AppId, ConferenceId, Limits, MemberId, Role, Seq, TicketId, Timestamp, UserName};
-use crate::drain::Drain;
 use crate::events::webhooks::WebhookSettings;
 use crate::events::{Feed, Webhooks};
 use crate::flv::FlvDoor;
 use crate::hub::{Hub, HubSettings, SessionTable};
+use crate::intake::Intake;
 use crate::outbound::{Outbound, Policy};
-use crate::places::{PlaceLimits, Places};
+use crate::places::{Limit, PlaceLimits, Places};
 use crate::relays::{RelayDeps, RelaySettings, RelayTable, Relays, RetryTimes};
 use crate::rtmp::relay::LinkTimes;
 use crate::store::MemoryStore;
@@ -183,8 +183,11 @@ async fn guarded(guard_settings: GuardSettings) -> Gateway {
         },
         guard: Guard::new(guard_settings),
         cors: CorsOrigins::Any,
-        drain: Drain::default(),
-        places: Places::new(PlaceLimits { connections_max: 100, connections_per_address_max: 100 }),
+        intake: Intake::default(),
+        places: Places::new(PlaceLimits {
+            in_all: Limit { setting: "connections_max", max: 100 },
+            per_address: Limit { setting: "connections_per_address_max", max: 100 },
+        }),
         metrics: metrics.clone(),
         overview: Arc::default(),
     });

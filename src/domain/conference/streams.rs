@@ -45,12 +45,12 @@ impl Conference {
         }
         if self.streams.values().filter(|stream| stream.owner == member.id).count() >= STREAMS_PER_MEMBER_MAX
         {
-            return Err(Reason::InvalidRequest.because(format!(
-                "a member has at most {STREAMS_PER_MEMBER_MAX} streams; delete one first"
-            )));
+            let full = format!("a member has at most {STREAMS_PER_MEMBER_MAX} streams; delete one first");
+            return Err(Reason::InvalidRequest.because(full).at("streams_per_member_max"));
         }
         if self.streams.len() >= STREAMS_MAX {
-            return Err(Reason::Overloaded.because(format!("a conference has at most {STREAMS_MAX} streams")));
+            let full = format!("a conference has at most {STREAMS_MAX} streams");
+            return Err(Reason::Overloaded.because(full).at("streams_per_conference_max"));
         }
         let limits = self.settings.limits;
         if kind == StreamKind::Desktop && self.desktop_count() >= limits.max_pub_desktop_count {

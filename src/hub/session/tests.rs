@@ -67,6 +67,20 @@ fn one_play_too_many_of_a_url_closes_the_oldest_that_is_open() {
 }
 
 #[test]
+fn a_conference_has_room_for_so_many_viewers_and_any_publisher() {
+    let table = SessionTable::new(4).with_viewers_per_conference(2);
+    let first = table.enter_if_room(start(Play, 1, URL)).unwrap();
+    let _second = table.enter_if_room(start(Play, 1, [2; 4])).unwrap();
+    let refusal = table.enter_if_room(start(Play, 1, [3; 4])).unwrap_err();
+    assert_eq!((refusal.reason, refusal.limit), (Reason::Overloaded, Some("viewers_per_conference_max")));
+    let _publisher = table.enter_if_room(start(Publish, 1, URL)).unwrap();
+    let _elsewhere = table.enter_if_room(start(Play, 2, URL)).unwrap();
+    drop(first);
+    let _third = table.enter_if_room(start(Play, 1, [3; 4])).unwrap();
+    assert!(table.enter_if_room(start(Play, 1, [4; 4])).is_err());
+}
+
+#[test]
 fn an_empty_table_keeps_no_names() {
     let table = SessionTable::new(2);
     for round in 0..100_u8 {

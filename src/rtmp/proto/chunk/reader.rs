@@ -21,9 +21,10 @@ pub struct ChunkLimits {
 }
 
 impl ChunkLimits {
-    /// For a peer that has not been admitted: room for every command and a first keyframe that was sent too early.
-    pub const STRANGER: Self = Self { partial_bytes_max: 1024 * 1024, reserve_ahead_bytes_max: 4 * 1024 };
-    /// For an admitted peer: two of the largest video messages interleaved.
+    /// For a peer that does not publish: two of the longest commands interleaved. What a publisher sends without waiting for its
+    /// answer is less than the piece of input that the answer is given after.
+    pub const STRANGER: Self = Self { partial_bytes_max: 128 * 1024, reserve_ahead_bytes_max: 4 * 1024 };
+    /// For an admitted publisher: two of the largest video messages interleaved.
     pub const ADMITTED: Self =
         Self { partial_bytes_max: 16 * 1024 * 1024, reserve_ahead_bytes_max: 64 * 1024 };
 }
@@ -85,6 +86,19 @@ pub enum ChunkErrorKind {
         /// Bytes received.
         length: usize,
     },
+}
+
+impl ChunkErrorKind {
+    /// The limit that was reached, by the name of its constant in lower case; `None` where the format itself is broken.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyChunkStreams => Some("known_chunk_streams_max"),
+            Self::TooManyPartialMessages => Some("partial_messages_max"),
+            Self::TooManyPartialBytes { .. } => Some("partial_bytes_max"),
+            Self::MessageTooLong { .. } => Some("message_bytes_max"),
+            Self::NoHistory { .. } | Self::ChunkSize { .. } | Self::ControlTooShort { .. } => None,
+        }
+    }
 }
 
 /// Puts chunks together to messages.

@@ -133,6 +133,9 @@ impl ServerSession {
         if next.is_admitted() {
             self.commands_before_admission = 0;
             self.messages_before_admission = 0;
+            self.bytes_before_admission = 0;
+        }
+        if next == StreamState::Publishing {
             self.reader.set_limits(ChunkLimits::ADMITTED);
         }
         Ok(())

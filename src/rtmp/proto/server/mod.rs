@@ -57,6 +57,10 @@ pub const COMMANDS_BEFORE_ADMISSION_MAX: u32 = 64;
 /// the media of an encoder that does not wait for its answer.
 pub const MESSAGES_BEFORE_ADMISSION_MAX: u32 = 1024;
 
+/// The bytes that a peer may send before a publish or play of its is accepted: the commands of an encoder take some kilobytes, and
+/// the media of one that does not wait for its answer, or goes on for a moment after it has ended a stream, a few hundred.
+pub const BYTES_BEFORE_ADMISSION_MAX: u64 = 1024 * 1024;
+
 /// The longest app, URL or stream name that is taken. Signed URLs have a few hundred bytes.
 pub const URL_TEXT_BYTES_MAX: usize = 4096;
 
@@ -99,6 +103,12 @@ pub enum ProtocolError {
         /// Offset in the connection behind the message.
         position: u64,
     },
+    /// More than [`BYTES_BEFORE_ADMISSION_MAX`].
+    #[error("byte {position}: more than {BYTES_BEFORE_ADMISSION_MAX} bytes and nothing published or played")]
+    TooManyBytes {
+        /// Offset in the connection behind what was read.
+        position: u64,
+    },
     /// More output than [`QUEUED_EVENTS_MAX`] or [`QUEUED_BYTES_MAX`].
     #[error("byte {position}: the input asks for more output than may wait; poll the output, hand in less")]
     OutputOverflow {
@@ -108,6 +118,21 @@ pub enum ProtocolError {
     /// The session has failed before.
     #[error("the session has ended with an error; close the connection")]
     Ended,
+}
+
+impl ProtocolError {
+    /// The limit that was reached, by the name of its constant in lower case; `None` where the format itself is broken.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Chunk(error) => error.kind.limit(),
+            Self::Aggregate { .. } => Some("aggregated_messages_max"),
+            Self::TooManyCommands { .. } => Some("commands_before_admission_max"),
+            Self::TooManyMessages { .. } => Some("messages_before_admission_max"),
+            Self::TooManyBytes { .. } => Some("bytes_before_admission_max"),
+            Self::OutputOverflow { .. } => Some("queued_output_max"),
+            Self::Ended => None,
+        }
+    }
 }
 
 /// An answer to a request that is not (or no longer) open.
@@ -131,6 +156,7 @@ pub struct ServerSession {
     acknowledged: u64,
     commands_before_admission: u32,
     messages_before_admission: u32,
+    bytes_before_admission: u64,
     pending: BytesMut,
     events: VecDeque<SessionEvent>,
     overflow: bool,
@@ -177,6 +203,7 @@ impl ServerSession {
             acknowledged: HANDSHAKE_BYTES,
             commands_before_admission: 0,
             messages_before_admission: 0,
+            bytes_before_admission: 0,
             pending: BytesMut::new(),
             events: VecDeque::new(),
             overflow: false,
@@ -209,12 +236,23 @@ impl ServerSession {
         self.reader.partial_bytes()
     }
 
+    /// Bytes reserved for messages that are still incomplete: never much more than twice those received.
+    pub fn partial_capacity_bytes(&self) -> usize {
+        self.reader.partial_capacity_bytes()
+    }
+
     /// Whether a publish or play was accepted and has not ended.
     pub fn is_admitted(&self) -> bool {
         self.streams.values().any(|state| state.is_admitted())
     }
 
     fn handle_messages(&mut self, mut input: &[u8]) -> Result<(), ProtocolError> {
+        if !self.is_admitted() {
+            self.bytes_before_admission += input.len() as u64;
+            if self.bytes_before_admission > BYTES_BEFORE_ADMISSION_MAX {
+                return Err(ProtocolError::TooManyBytes { position: self.reader.position() });
+            }
+        }
         while let Some(message) = self.reader.next_message(&mut input)? {
             self.handle_message(message)?;
             if self.overflow || self.events.len() > QUEUED_EVENTS_MAX {

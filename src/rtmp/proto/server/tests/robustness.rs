@@ -97,6 +97,38 @@ fn a_storm_of_other_messages_ends_the_session_before_admission() {
 }
 
 #[test]
+fn bytes_without_end_end_the_session_before_admission_only() {
+    let mut input = Vec::new();
+    message(&mut input, 128, 4, 9, 1, &[0; 60_000]);
+    let mut peer = Peer::connected();
+    let taken = (0..100).take_while(|_| peer.input(&input).is_ok()).count() as u64;
+    let bytes = taken * input.len() as u64;
+    let least = BYTES_BEFORE_ADMISSION_MAX - 2 * input.len() as u64;
+    assert!((least..=BYTES_BEFORE_ADMISSION_MAX).contains(&bytes), "{bytes}");
+    let mut peer = Peer::publishing();
+    assert!((0..100).all(|_| peer.input(&input).is_ok()), "a publisher sends as much as it likes");
+    // What it sends after its stream has ended counts from then on.
+    peer.call(0, "deleteStream", 5.0, &[Value::Null, Value::Number(1.0)]);
+    let error = (0..100).find_map(|_| peer.input(&input).err());
+    assert!(matches!(error, Some(ProtocolError::TooManyBytes { .. })), "{error:?}");
+    assert_eq!(error.and_then(|error| error.limit()), Some("bytes_before_admission_max"));
+}
+
+#[test]
+fn a_player_may_hold_no_more_unfinished_than_a_stranger() {
+    let mut begun = Vec::new();
+    Chunk { format: 0, csid: 6, time: 0, length: 8_000_000, type_id: 9, stream: 1, piece: &[] }
+        .write(&mut begun);
+    for (mut peer, may_hold) in [(Peer::playing(), false), (Peer::publishing(), true)] {
+        peer.say(1, 0, &0x7FFF_FFFF_u32.to_be_bytes());
+        peer.input(&begun).unwrap();
+        let max = ChunkLimits::STRANGER.partial_bytes_max;
+        let holds = (0..=max / 10_000).all(|_| peer.input(&[0; 10_000]).is_ok());
+        assert_eq!(holds, may_hold);
+    }
+}
+
+#[test]
 fn what_waits_for_the_driver_is_bounded() {
     let mut peer = Peer::publishing();
     let mut input = Vec::new();
