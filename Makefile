@@ -1,6 +1,6 @@
 # Tidegate: the commands that a person types. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit sdk console console-test fuzz-check fuzz deny tools demo bench audit release
+.PHONY: help run build test check unit sdk console console-test fuzz-check fuzz deny tools demo bench soak chaos audit release
 
 CARGO ?= cargo
 
@@ -15,6 +15,8 @@ help:
 	@echo 'make release the same without the paths of this machine in it'
 	@echo 'make audit   the supply chain: known weaknesses, licences, sources, and an SBOM; needs the open internet'
 	@echo 'make fuzz    every fuzz target with a coverage-guided fuzzer, two at a time; SECONDS=600 for each'
+	@echo 'make soak    churn against the release build for MINUTES=60, and what it leaves behind in memory, descriptors, tasks and files'
+	@echo 'make chaos   two hundred kills under load, and the faults of disk, clock and network that take long or need root'
 	@echo 'make bench   what the media path costs beside nginx and a bare server; WINDOW_SECONDS=8 RUNS=3'
 
 cargo-present:
@@ -39,6 +41,17 @@ demo: cargo-present
 # A quiet machine with two free cores, please. Needs nginx and its RTMP module: apt-get install nginx libnginx-mod-rtmp
 bench: cargo-present
 	WINDOW_SECONDS=$${WINDOW_SECONDS:-8} RUNS=$${RUNS:-3} $(CARGO) bench --bench media -- --json $${CARGO_TARGET_DIR:-target}/media-bench.json $(BENCH)
+
+# The load is a test of its own, built like the other tests; what is measured is the release build.
+soak: cargo-present
+	$(CARGO) build --release --bin tidegate
+	TIDEGATE_BINARY="$$(realpath $${CARGO_TARGET_DIR:-target})/release/tidegate" TIDEGATE_SOAK_MINUTES=$${MINUTES:-60} \
+	  $(CARGO) test --test soak -- --ignored --nocapture
+
+# As root: network namespaces, a file system that is filled, strace. Needs ip, nft and strace: apt-get install iproute2 nftables strace
+chaos: cargo-present
+	TIDEGATE_MODEL_KILLS=$${KILLS:-200} $(CARGO) test --test model -- --nocapture
+	$(CARGO) test --test faults -- --include-ignored --nocapture --test-threads 1
 
 tools: cargo-present
 	tools/prepare-tests

@@ -21,6 +21,7 @@ pub(super) fn readings(
 ) -> impl Fn() -> Readings + Send + Sync + 'static {
     let (store, hub, conferences) = (Arc::clone(store), hub.clone(), Arc::clone(conferences));
     let (webhooks, feed, intake) = (Arc::clone(webhooks), Arc::clone(feed), intake.clone());
+    let runtime = tokio::runtime::Handle::try_current().ok();
     move || {
         let webhooks = webhooks.get().and_then(Weak::upgrade).map(|webhooks| webhooks.stats());
         let stats = store.stats();
@@ -29,6 +30,7 @@ pub(super) fn readings(
         let feed = feed.get().and_then(Weak::upgrade);
         let load = intake.overload.reading();
         Readings {
+            tasks: runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks()),
             draining: intake.drain.standing().is_some(),
             overloaded: load.passed.is_some(),
             memory_bytes: load.memory_bytes.unwrap_or_default(),

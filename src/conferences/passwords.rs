@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use crate::domain::password::{PasswordHash, SALT_BYTES};
+use crate::domain::password::{PasswordHash, PasswordMemory, SALT_BYTES};
 use crate::domain::{Reason, Refusal};
 
-/// Argon2 computations at once: each takes 19 MiB and a core for tens of milliseconds.
+/// Argon2 computations at once: each takes a core for tens of milliseconds, and 19 MiB that stay for the next.
 const COMPUTATIONS_MAX: usize = 2;
 /// Callers that may wait for one of them; beyond it a caller is told to come again.
 const WAITING_MAX: usize = 256;
@@ -30,6 +30,8 @@ pub struct Passwords {
     process_key: [u8; 32],
     computations: Arc<Semaphore>,
     places: Semaphore,
+    /// What no computation has at the moment. They are kept for the life of the process.
+    memories: Arc<Mutex<Vec<PasswordMemory>>>,
     remembered: Mutex<Remembered>,
 }
 
@@ -40,6 +42,7 @@ impl Passwords {
             process_key,
             computations: Arc::new(Semaphore::new(COMPUTATIONS_MAX)),
             places: Semaphore::new(WAITING_MAX),
+            memories: Arc::default(),
             remembered: Mutex::default(),
         }
     }
@@ -48,7 +51,7 @@ impl Passwords {
     pub async fn hash(&self, password: &str, salt: [u8; SALT_BYTES]) -> Result<PasswordHash, Refusal> {
         let text = password.to_owned();
         let hash = self
-            .compute(move || PasswordHash::of(&text, &salt))
+            .compute(move |memory| PasswordHash::of(&text, &salt, memory))
             .await?
             .ok_or_else(|| Reason::InvalidRequest.because("this password cannot be hashed"))?;
         self.remember(self.fingerprint(&hash, password));
@@ -62,7 +65,7 @@ impl Passwords {
             return Ok(true);
         }
         let (hash, password) = (hash.clone(), password.to_owned());
-        let matches = self.compute(move || hash.matches(&password)).await?;
+        let matches = self.compute(move |memory| hash.matches(&password, memory)).await?;
         if matches {
             self.remember(fingerprint);
         }
@@ -71,7 +74,7 @@ impl Passwords {
 
     async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut PasswordMemory) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let overloaded = || {
             let full = Reason::Overloaded.because("too many passwords wait to be checked; try again");
@@ -79,9 +82,14 @@ impl Passwords {
         };
         let _place = self.places.try_acquire().map_err(|_| overloaded())?;
         let permit = Arc::clone(&self.computations).acquire_owned().await.map_err(|_| overloaded())?;
+        let memories = Arc::clone(&self.memories);
         let computation = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            let spare = memories.lock().pop();
+            let mut memory = spare.unwrap_or_default();
+            let done = work(&mut memory);
+            memories.lock().push(memory);
+            done
         });
         computation.await.map_err(|_| overloaded())
     }
@@ -117,14 +125,15 @@ mod tests {
     #[tokio::test]
     async fn a_verified_password_is_remembered_and_a_wrong_one_never() {
         let passwords = Passwords::new([7; 32]);
-        let hash = PasswordHash::of("open", &[1; SALT_BYTES]).unwrap();
+        let memory = &mut PasswordMemory::new();
+        let hash = PasswordHash::of("open", &[1; SALT_BYTES], memory).unwrap();
         assert!(!passwords.matches(&hash, "shut").await.unwrap());
         assert!(passwords.remembered.lock().known.is_empty());
         assert!(passwords.matches(&hash, "open").await.unwrap());
         assert_eq!(passwords.remembered.lock().known.len(), 1);
         assert!(passwords.matches(&hash, "open").await.unwrap());
         assert!(!passwords.matches(&hash, "shut").await.unwrap());
-        let other = PasswordHash::of("open", &[2; SALT_BYTES]).unwrap();
+        let other = PasswordHash::of("open", &[2; SALT_BYTES], memory).unwrap();
         assert_ne!(passwords.fingerprint(&hash, "open"), passwords.fingerprint(&other, "open"));
     }
 

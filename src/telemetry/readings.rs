@@ -21,6 +21,8 @@ pub struct Readings {
     pub memory_bytes: u64,
     /// How late the runtime's ticks come.
     pub lateness: Duration,
+    /// Tasks of the runtime that have not ended.
+    pub tasks: usize,
     /// Event sockets that are open.
     pub event_sockets: usize,
     /// Times that a viewer fell behind and skipped to a keyframe.
@@ -114,6 +116,7 @@ impl Collector for ReadingsCollector {
                 readings.webhook_lanes,
             ),
             ("event_sockets", "Event sockets that are open", readings.event_sockets),
+            ("tasks", "Tasks of the runtime that have not ended; they follow what is open", readings.tasks),
             ("draining", "1 while nobody new is let in", usize::from(readings.draining)),
             (
                 "overloaded",

@@ -13,6 +13,9 @@ use tokio::process::Command;
 /// Stands for a listener that is switched off.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// Names another binary, such as the release build, for runs that measure.
+const BINARY_VARIABLE: &str = "TIDEGATE_BINARY";
+
 /// How a gateway is to be started: the directory, the environment, more arguments.
 #[derive(Clone)]
 pub struct Setup {
@@ -20,6 +23,9 @@ pub struct Setup {
     data_dir: PathBuf,
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    /// The program and arguments before the binary, such as `ip netns exec NAME`, which must become it.
+    through: Vec<String>,
+    reached_at: Option<IpAddr>,
     secrets: Secrets,
 }
 
@@ -38,6 +44,8 @@ impl Setup {
             data_dir,
             environment: BTreeMap::new(),
             arguments: Vec::new(),
+            through: Vec::new(),
+            reached_at: None,
             secrets: Secrets::default(),
         };
         // A stop with somebody inside is not to cost every test a second.
@@ -58,6 +66,18 @@ impl Setup {
     /// One more argument behind `serve`.
     pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_string_lossy().into_owned());
+        self
+    }
+
+    /// Started by another program, whose process becomes the gateway's.
+    pub fn through(mut self, command: &[&str]) -> Self {
+        self.through = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Where tests reach a gateway that listens on all addresses of another network.
+    pub fn reached_at(mut self, ip: IpAddr) -> Self {
+        self.reached_at = Some(ip);
         self
     }
 
@@ -94,7 +114,16 @@ impl Setup {
 
     /// `tidegate` with these arguments and this setup's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let binary =
+            std::env::var_os(BINARY_VARIABLE).unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").into());
+        let mut command = match self.through.split_first() {
+            None => Command::new(binary),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEGATE_")) {
             command.env_remove(name);
         }
@@ -134,6 +163,9 @@ impl Setup {
             listening[listener]
                 .as_str()
                 .and_then(|text| text.parse().ok())
+                .map(|address: SocketAddr| {
+                    SocketAddr::new(self.reached_at.unwrap_or(address.ip()), address.port())
+                })
                 .unwrap_or_else(|| panic!("no address of {listener} in {listening}"))
         };
         let (http, ops) = (address("http"), address("ops"));
