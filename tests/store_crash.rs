@@ -197,6 +197,92 @@ async fn assert_all_is_there(data_dir: &Path, acknowledged: &mut Acknowledged) {
     store.close().await;
 }
 
+/// Times that records are appended to all logs at once: not so many that the write-ahead log is copied into the database,
+/// because then nothing of it could be lost.
+const APPENDS: u64 = 15;
+/// What a power loss may leave of the write-ahead log: so many different ends of it.
+const CUTS: u64 = 60;
+/// The last page that was on its way to the disk may hold anything.
+const TORN_BYTES: u64 = 4096;
+
+/// The files of the store as they are found after a power loss that left `length` bytes of the write-ahead log, the last
+/// page of them torn where that is asked for; tells how many bytes of it are whole.
+fn lose_power(from: &Path, to: &Path, length: u64, torn: bool, seed: &mut u64) -> u64 {
+    std::fs::copy(from.join("tidegate.db"), to.join("tidegate.db")).unwrap();
+    let mut log = std::fs::read(from.join("tidegate.db-wal")).unwrap();
+    log.truncate(usize::try_from(length).unwrap());
+    let whole = if torn { length.saturating_sub(TORN_BYTES) } else { length };
+    for byte in log.iter_mut().skip(usize::try_from(whole).unwrap()) {
+        *byte = draw(seed).to_le_bytes()[0];
+    }
+    std::fs::write(to.join("tidegate.db-wal"), log).unwrap();
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_loss_leaves_everything_synced_and_of_the_rest_a_beginning() {
+    let folder = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    let mut heads = vec![Revision::START; usize::try_from(LOGS).unwrap()];
+    // By their place in the order of commits: the log that each is of, and how long the write-ahead log was when it was answered.
+    let mut told = BTreeMap::new();
+    for number in 1..=APPENDS {
+        let appends = (0..).zip(&heads).map(|(log, head)| {
+            let (conference, record) = (conference(log), record(log, number));
+            let store = &store;
+            async move { store.append(&conference, *head, &record).await.unwrap() }
+        });
+        heads = futures_util::future::join_all(appends).await;
+        let synced_bytes = store.stats().wal_bytes;
+        told.extend((0..).zip(&heads).map(|(log, at)| (*at, (log, synced_bytes))));
+    }
+    let length = store.stats().wal_bytes;
+    let (first, _) = told
+        .values()
+        .map(|(_, bytes)| *bytes)
+        .fold((u64::MAX, 0), |(low, high), bytes| (low.min(bytes), high.max(bytes)));
+    assert!(0 < first && first < length, "the write-ahead log grew from {first} to {length} bytes");
+    let commits = store.stats().commits;
+
+    let (mut seed, mut lost, mut torn_ones) = (SEED, 0, 0);
+    for cut in 0..CUTS {
+        // The whole of it, nothing of it, and ends at any byte between.
+        let left = match cut {
+            0 => length,
+            1 => 0,
+            _ => draw(&mut seed) % length,
+        };
+        let torn = cut % 2 == 1 && left > 0;
+        torn_ones += usize::from(torn);
+        let copy = TempDir::new().unwrap();
+        let whole = lose_power(folder.path(), copy.path(), left, torn, &mut seed);
+        let reopened = EmbeddedStore::open(copy.path()).unwrap();
+        let mut kept = 0;
+        let mut revisions = Vec::new();
+        for log in 0..LOGS {
+            for ((at, found), number) in read_all(&reopened, &conference(log)).await.iter().zip(1..) {
+                assert_eq!(found, &record(log, number), "log {log} after {left} bytes");
+                assert_eq!(told[at].0, log);
+                revisions.push(*at);
+                kept += 1;
+            }
+        }
+        revisions.sort();
+        let beginning: Vec<Revision> = told.keys().take(kept).copied().collect();
+        assert_eq!(revisions, beginning, "{left} bytes, torn: {torn}: not a beginning of what was committed");
+        let synced = told.values().filter(|(_, bytes)| *bytes <= whole).count();
+        assert!(kept >= synced, "{left} bytes, torn: {torn}: {synced} were synced and {kept} are kept");
+        lost += told.len() - kept;
+        reopened.close().await;
+    }
+    println!(
+        "{} records in {commits} commits, {length} bytes of log; {CUTS} power losses, {torn_ones} of them with a torn page: {lost} \
+         unsynced records lost, no synced one",
+        told.len()
+    );
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_change_survives_a_kill() {
     let folder = TempDir::new().unwrap();

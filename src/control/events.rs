@@ -485,8 +485,10 @@ async fn serve(
         tell_drain(wire, id, prev, Some(standing.left_ms(Instant::now()))).await?;
     }
     let ping = control.settings.event_ping;
-    // Two pings went unanswered.
+    // As long as two pings take to go unanswered. They must have been sent, too: while the gateway itself was stopped, nobody
+    // was asked.
     let silence_max = ping * 5 / 2;
+    let mut unanswered = 0;
     let mut pings = interval(ping);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -528,13 +530,14 @@ async fn serve(
             }
             () = follower.news() => {}
             message = wire.socket.recv() => match message {
-                Some(Ok(_)) => heard = Instant::now(),
+                Some(Ok(_)) => (heard, unanswered) = (Instant::now(), 0),
                 Some(Err(_)) | None => return Err(Broken),
             },
             _ = pings.tick() => {
-                if heard.elapsed() > silence_max {
+                if unanswered >= 2 && heard.elapsed() > silence_max {
                     return Err(Broken);
                 }
+                unanswered += 1;
                 wire.send(Message::Ping(axum::body::Bytes::new())).await?;
             }
         }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::clock;
 
 type Moment = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -80,6 +82,11 @@ impl Socket {
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stall_max)));
         ready!(stalled.as_mut().poll(cx));
+        let now = Instant::now();
+        if clock::was_away(stalled.deadline(), now) {
+            stalled.as_mut().reset(now + clock::HEARING);
+            ready!(stalled.as_mut().poll(cx));
+        }
         self.cutter.cut_off();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -102,6 +102,8 @@ pub(super) struct Connection<S> {
     /// Its entry in the session table while it publishes or plays.
     session: Option<OpenSession>,
     work: Work,
+    /// Until then no time of the peer's runs out: this process itself was away.
+    hearing_until: Option<Instant>,
 }
 
 impl<S: Transport> Connection<S> {
@@ -126,6 +128,7 @@ impl<S: Transport> Connection<S> {
             connect: ConnectRequest::default(),
             session: None,
             work: Work::Asking { until, _handshake: Some(handshake) },
+            hearing_until: None,
         }
     }
 
@@ -172,6 +175,10 @@ impl<S: Transport> Connection<S> {
                 () = self.port.woken() => None,
                 () = self.work.has_no_place() => self.warn_of_no_place(),
                 () = alarm.as_mut() => {
+                    let now = Instant::now();
+                    if clock::was_away(alarm.deadline(), now) {
+                        self.hearing_until = Some(now + clock::HEARING);
+                    }
                     let deadline = self.deadline();
                     alarm.as_mut().reset(deadline);
                     if deadline <= Instant::now() { self.handle_deadline() } else { None }
@@ -476,7 +483,8 @@ impl<S: Transport> Connection<S> {
             }
         };
         let soonest = [work, self.stall_deadline()].into_iter().flatten().min();
-        soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall)
+        let deadline = soonest.unwrap_or_else(|| Instant::now() + settings.viewer_stall);
+        self.hearing_until.map_or(deadline, |until| deadline.max(until))
     }
 
     fn stall_deadline(&self) -> Option<Instant> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ledger::Look;
 use crate::support::MediaUrl;
 use crate::support::api::text;
-use crate::world::{KnownMember, KnownStream, ROOMS, Random, Venue, World, remember};
+use crate::world::{KnownMember, KnownStream, ROOMS, Random, Right, Venue, World, remember};
 
 /// Users of one conference: few, so that they meet themselves again.
 const USERS: usize = 10;
@@ -64,7 +64,7 @@ pub const COMMANDS: &[Row] = &[
     Row { name: "mute",             weight: 6,  call: mute,             told: muted,         refusals: &["member_gone", "not_allowed"] },
     Row { name: "message",          weight: 6,  call: message,          told: said,          refusals: &["member_gone", "not_found", "rate_limited"] },
     Row { name: "pubStream",        weight: 9,  call: publish,          told: learn_stream,  refusals: &["member_gone", "not_allowed", "stream_not_found", "videos_full", "desktops_full"] },
-    Row { name: "subStream",        weight: 4,  call: subscribe,        told: all,           refusals: &["member_gone", "stream_not_found"] },
+    Row { name: "subStream",        weight: 4,  call: subscribe,        told: learn_play,          refusals: &["member_gone", "stream_not_found"] },
     Row { name: "delete stream",    weight: 4,  call: unpublish,        told: all,           refusals: &["member_gone", "not_allowed", "stream_not_found"] },
     Row { name: "PATCH stream",     weight: 6,  call: turn,             told: all,           refusals: &["member_gone", "stream_not_found", "videos_full"] },
     Row { name: "PATCH member",     weight: 6,  call: profile,          told: all,           refusals: OWN },
@@ -333,7 +333,24 @@ fn learn_stream(scene: &Scene, call: &Call, answer: &Value, random: &mut Random)
     if random.one_in(3) {
         scene.world.publish(&stream.url);
     }
-    remember(&mut scene.venue.known.lock().streams, stream);
+    let mut known = scene.venue.known.lock();
+    let (_, owner) = stream.id.split_once("__Of_").expect("a stream's id");
+    let right = Right { member: owner.to_owned(), is_publish: true, url: stream.url.clone() };
+    remember(&mut known.rights, right);
+    remember(&mut known.streams, stream);
+    call.effects.clone()
+}
+
+fn learn_play(scene: &Scene, call: &Call, answer: &Value, random: &mut Random) -> Vec<String> {
+    let url = MediaUrl::parse(&text(answer, "/data/rtmp"));
+    if random.one_in(3) {
+        scene.world.view(&url);
+    }
+    let mut known = scene.venue.known.lock();
+    let member = known.members.iter().find(|member| call.bearer.as_ref() == Some(&member.token));
+    if let Some(member) = member.map(|member| member.id.clone()) {
+        remember(&mut known.rights, Right { member, is_publish: false, url });
+    }
     call.effects.clone()
 }
 

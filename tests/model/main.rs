@@ -5,7 +5,8 @@
 //! round: every reader was told one and the same order, as far as its rights go, without gap or repeat; a fold over the
 //! feed is what GET shows; what was promised is there, and nothing that nobody asked for.
 //!
-//! `TIDEGATE_MODEL_SECONDS` makes it run longer, `TIDEGATE_MODEL_SEED` repeats the draws of an earlier run (not its
+//! `TIDEGATE_MODEL_SECONDS` makes it run longer, `TIDEGATE_MODEL_KILLS` until so many kills (`make chaos`: two hundred), in which every
+//! round ends; `TIDEGATE_MODEL_SEED` repeats the draws of an earlier run (not its
 //! interleaving).
 
 #![allow(unreachable_pub, reason = "the modules of this test are its own")]
@@ -22,6 +23,7 @@ mod webhook;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,7 +38,7 @@ use commands::{COMMANDS, CREATE, Call, JOIN_ROOM, Row, Scene, configuration};
 use ledger::{Look, Truth};
 use reader::{Eyes, Reader, seq};
 use support::api::Secrets;
-use support::{Api, EVENT, Gateway, Refusal, Setup, within};
+use support::{Api, EVENT, Gateway, Peer, Refusal, Setup, within};
 use webhook::Webhook;
 use world::{Place, Random, Venue, World};
 
@@ -46,9 +48,13 @@ const SECONDS: u64 = 15;
 const ROUNDS_MIN: usize = 2;
 const CLIENTS: usize = 12;
 /// A round ends after a number of commands between these.
-const COMMANDS_PER_ROUND: std::ops::Range<usize> = 100..700;
+const COMMANDS_PER_ROUND: Range<usize> = 100..700;
+/// The same where kills are counted: fewer, so that two hundred kills do not take an hour.
+const COMMANDS_PER_KILL: Range<usize> = 20..200;
 /// Among so many commands each kind is done at least once, however rarely it is drawn or allowed.
 const COMMANDS_FOR_ALL: usize = 1500;
+/// Of the rights of those who are gone, so many are tried in each conference after each round.
+const DEAD_RIGHTS_TRIED: usize = 3;
 /// A conference with so many events is ended, so that checking it stays cheap.
 const EVENTS_MAX: u64 = 4000;
 /// Members stay until somebody sends them away: silence is another test's concern.
@@ -146,6 +152,7 @@ struct Run {
     frames: usize,
     readers: usize,
     cuts: usize,
+    dead_rights: usize,
     webhook: Webhook,
 }
 
@@ -166,6 +173,7 @@ impl Run {
             frames: 0,
             readers: 0,
             cuts: 0,
+            dead_rights: 0,
             webhook,
         };
         for kind in [10, 12] {
@@ -193,14 +201,13 @@ impl Run {
     }
 
     /// One round: a storm, that ends in a kill or not, and the checks.
-    async fn round(&mut self, gateway: Gateway, ends_in_death: bool) -> Gateway {
-        let span = COMMANDS_PER_ROUND.len();
+    async fn round(&mut self, gateway: Gateway, commands: Range<usize>, ends_in_death: bool) -> Gateway {
         let storm = Arc::new(Storm {
             world: Arc::clone(&self.world),
             api: fresh_api(&gateway),
             tally: Mutex::default(),
             given: AtomicUsize::new(0),
-            enough: COMMANDS_PER_ROUND.start + self.random.below(span),
+            enough: commands.start + self.random.below(commands.len()),
             is_enough: Notify::new(),
             dying: AtomicBool::new(false),
             ends_in_death,
@@ -251,6 +258,7 @@ impl Run {
             }
             self.hold_against(&venue, through);
             check_streams(api, &self.world, &venue).await;
+            self.dead_rights += check_dead_rights(api, &self.world, &venue).await;
             if through > EVENTS_MAX {
                 let effect = ["ended".to_owned()];
                 venue.ledger.lock().ask(&effect);
@@ -359,6 +367,7 @@ impl Run {
             "{kills} kills; {looks} answers with a conference checked; {readers} readers of ended conferences with {frames} \
              frames; {cuts} cuts"
         );
+        println!("{} media URLs of stays that are over were refused", self.dead_rights);
         println!("{}", self.webhook.describe());
     }
 }
@@ -423,6 +432,26 @@ async fn check_streams(api: &Api, world: &World, venue: &Venue) {
     }
 }
 
+/// A URL admits nobody once the stay that it is bound to is over, whatever was killed meanwhile; tells how many were tried.
+async fn check_dead_rights(api: &Api, world: &World, venue: &Venue) -> usize {
+    let view = api.get(&venue.path(""), &world.app.key).await.expect("the conference");
+    let inside =
+        |id: &str| view["members"].as_array().expect("members").iter().any(|member| member["id"] == id);
+    let rtmp = world.place.borrow().rtmp;
+    let rights = venue.known.lock().rights.clone();
+    let dead = rights.into_iter().rev().filter(|right| !inside(&right.member)).take(DEAD_RIGHTS_TRIED);
+    let mut tried = 0;
+    for right in dead {
+        let url = right.url.at(rtmp);
+        let answer = if right.is_publish { Peer::publish(&url).await } else { Peer::play(&url).await };
+        let refusal =
+            answer.err().unwrap_or_else(|| panic!("a right of a stay that is over holds: {right:?}"));
+        assert!(refusal.description.starts_with("member_gone"), "{right:?}: {refusal:?}");
+        tried += 1;
+    }
+    tried
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_feed_tells_what_was_done_and_nothing_else_through_cuts_and_kills() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
@@ -441,9 +470,18 @@ async fn the_feed_tells_what_was_done_and_nothing_else_through_cuts_and_kills() 
     let (mut run, mut gateway) = Run::start(setup, seed).await;
     let began = Instant::now();
     let mut rounds = 0;
-    while rounds < ROUNDS_MIN || began.elapsed() < budget {
-        gateway = run.round(gateway, rounds % 3 != 1).await;
+    let kills = number("TIDEGATE_MODEL_KILLS");
+    let is_enough = |run: &Run, rounds| match kills {
+        Some(kills) => run.kills as u64 >= kills,
+        None => rounds >= ROUNDS_MIN && began.elapsed() >= budget,
+    };
+    while !is_enough(&run, rounds) {
+        let commands = if kills.is_some() { COMMANDS_PER_KILL } else { COMMANDS_PER_ROUND };
+        gateway = run.round(gateway, commands, kills.is_some() || rounds % 3 != 1).await;
         rounds += 1;
+        if kills.is_some() {
+            println!("{} kills after {:?}", run.kills, began.elapsed());
+        }
     }
     run.tell();
     let given = run.tally.values().flatten().sum::<usize>();

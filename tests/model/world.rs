@@ -14,13 +14,18 @@ use crate::commands::Call;
 use crate::ledger::Ledger;
 use crate::reader::{Eyes, Reader};
 use crate::support::api::text;
-use crate::support::{App, MediaUrl, Peer, Refusal, flv, peer::Feed};
+use crate::support::{
+    App, MediaUrl, Peer, Refusal, flv,
+    peer::{Feed, Watch},
+};
 
 /// Credentials of one kind that are remembered in one conference. Old ones are dropped, so that most calls are made
 /// with something that may still hold.
 const REMEMBERED: usize = 24;
 /// Publishers with a socket at the same time: enough for media events among the others, and cheap.
 const PUBLISHERS_MAX: usize = 4;
+/// Viewers at once: enough that a kill finds media on its way out too.
+const VIEWERS_MAX: usize = 4;
 /// Members with an event socket in one conference, beside the two sockets of the app.
 const MEMBER_READERS_MAX: usize = 5;
 
@@ -82,6 +87,14 @@ pub struct KnownStream {
     pub url: MediaUrl,
 }
 
+/// A media URL, and whose stay it is bound to.
+#[derive(Debug, Clone)]
+pub struct Right {
+    pub member: String,
+    pub is_publish: bool,
+    pub url: MediaUrl,
+}
+
 /// What clients know of one conference.
 #[derive(Default)]
 pub struct Known {
@@ -89,6 +102,7 @@ pub struct Known {
     pub passwords: VecDeque<String>,
     pub members: VecDeque<KnownMember>,
     pub streams: VecDeque<KnownStream>,
+    pub rights: VecDeque<Right>,
     pub end_asked: bool,
 }
 
@@ -150,6 +164,7 @@ pub struct World {
     pub ledger: Mutex<Ledger>,
     number: AtomicU64,
     publishers: Mutex<VecDeque<JoinHandle<Option<Feed>>>>,
+    viewers: Mutex<VecDeque<JoinHandle<Option<Watch>>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -164,6 +179,7 @@ impl World {
             ledger: Mutex::default(),
             number: AtomicU64::new(1),
             publishers: Mutex::default(),
+            viewers: Mutex::default(),
             tasks: Mutex::default(),
         }
     }
@@ -252,6 +268,17 @@ impl World {
         publishers.push_back(publisher);
         if publishers.len() > PUBLISHERS_MAX {
             publishers.pop_front();
+        }
+    }
+
+    /// Watches for a while.
+    pub fn view(&self, url: &MediaUrl) {
+        let url = url.at(self.place.borrow().rtmp);
+        let viewer = tokio::spawn(async move { Peer::play(&url).await.ok().map(Peer::watch) });
+        let mut viewers = self.viewers.lock();
+        viewers.push_back(viewer);
+        if viewers.len() > VIEWERS_MAX {
+            viewers.pop_front();
         }
     }
 
