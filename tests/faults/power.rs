@@ -37,3 +37,34 @@ async fn no_command_is_answered_before_a_sync_that_began_after_it_has_ended() {
     machine.slow_syncs_ms(0);
     gateway.stop().await;
 }
+
+/// The same as the kernel saw it, in the order of its calls.
+#[tokio::test]
+#[ignore = "needs strace: `make chaos`"]
+async fn strace_sees_a_sync_end_between_any_two_answers() {
+    let setup = Setup::new();
+    let trace = setup.home().join("trace");
+    let path = trace.display().to_string();
+    let calls = "trace=fdatasync,fsync,write,writev,sendto,sendmsg";
+    let setup = setup.through(&["strace", "-D", "-f", "-A", "-s", "16", "-o", &path, "-e", calls]);
+    let gateway = setup.start().await;
+    let conference = gateway.app().await.conference().await;
+    for n in 0..COMMANDS {
+        let patch = json!({ "metadata": { "n": n } });
+        conference.app.api.patch(&conference.path(""), &conference.app.key, patch).await.expect("done");
+    }
+    // Its directory is there for as long as the setup is.
+    let _setup = gateway.stop().await;
+    let trace = std::fs::read_to_string(trace).expect("the trace");
+    let (mut answers, mut syncs, mut since) = (0, 0, 0);
+    for line in trace.lines() {
+        if line.contains("\"HTTP/1.1 200 OK") {
+            assert!(since > 0, "no sync ended between two answers: {line}");
+            (answers, since) = (answers + 1, 0);
+        } else if line.contains("sync") && line.ends_with("= 0") && answers < COMMANDS {
+            (syncs, since) = (syncs + 1, since + 1);
+        }
+    }
+    println!("strace: {answers} answers, {syncs} syncs up to the last of them");
+    assert_eq!(answers, COMMANDS);
+}

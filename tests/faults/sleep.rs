@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::events::Socket;
 use crate::support::flv::Tag;
-use crate::support::{Member, Peer, Scene, Setup, flv};
+use crate::support::{EVENT, Member, Peer, Scene, Setup, flv};
 
 /// All times of members are shorter than the sleep, by as much as thirty seconds are longer than the usual ones.
 fn impatient() -> Setup {
@@ -53,7 +53,7 @@ async fn everybody_is_there_after(setup: Setup, stopped: Duration) {
     // Whoever has an event socket answers its pings.
     let listening = tokio::spawn(async move {
         loop {
-            match socket.next().await {
+            match socket.next_within(EVENT + stopped).await {
                 Ok(frame) if frame["body"] == "still there?" => break,
                 Ok(frame) => assert_ne!(frame["type"], "memberExited", "somebody was thrown out: {frame}"),
                 Err(code) => panic!("the event socket was closed with {code}"),

@@ -1,5 +1,7 @@
 //! The event feed of a member, as a WebSocket of a client that is not ours.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -31,7 +33,12 @@ impl Socket {
 
     /// The next frame, or the code of the close.
     pub async fn next(&mut self) -> Result<Value, u16> {
-        within(EVENT, "a frame", async {
+        self.next_within(EVENT).await
+    }
+
+    /// The same where nothing may be heard for longer.
+    pub async fn next_within(&mut self, deadline: Duration) -> Result<Value, u16> {
+        within(deadline, "a frame", async {
             loop {
                 match self.0.next().await.expect("no end without a close").expect("a message") {
                     Message::Text(text) => break Ok(serde_json::from_str(&text).expect("JSON")),
