@@ -68,7 +68,7 @@ impl PasswordHash {
         let mut matches = || -> Option<bool> {
             let phc = Phc::new(&self.0).ok()?;
             let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
-            let version = phc.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+            let version = phc.version.map_or_else(|| Ok(Version::default()), Version::try_from).ok()?;
             let argon2 = Argon2::new(algorithm, version, Params::try_from(&phc).ok()?);
             // Outputs are compared in a time that does not depend on where they differ.
             Some(compute(&argon2, password, phc.salt.as_ref()?, memory)? == phc.hash?)
