@@ -22,7 +22,6 @@ const NUMBER_BYTES: u64 = 8;
 /// The faults of one gateway. It takes them up at once, while it runs.
 pub struct Machine {
     file: File,
-    path: PathBuf,
 }
 
 impl Machine {
@@ -33,7 +32,7 @@ impl Machine {
             OpenOptions::new().read(true).write(true).create_new(true).open(&path).expect("a new file");
         file.set_len(NUMBER_BYTES * (Number::SyncsEnded as u64 + 1)).expect("its length");
         let setup = setup.env("LD_PRELOAD", shim().display()).env("FAULTS_FILE", path.display());
-        (Self { file, path }, setup)
+        (Self { file }, setup)
     }
 
     pub fn set_wall_clock_ahead_ms(&self, ms: i64) {
@@ -57,16 +56,12 @@ impl Machine {
         (self.read(Number::SyncsBegun), ended)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn write(&self, number: Number, value: i64) {
         self.file.write_all_at(&value.to_ne_bytes(), number as u64 * NUMBER_BYTES).expect("written");
     }
 
     fn read(&self, number: Number) -> i64 {
-        let mut bytes = [0; NUMBER_BYTES as usize];
+        let mut bytes = 0_i64.to_ne_bytes();
         self.file.read_exact_at(&mut bytes, number as u64 * NUMBER_BYTES).expect("read");
         i64::from_ne_bytes(bytes)
     }

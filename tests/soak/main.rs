@@ -7,7 +7,14 @@
 //! `TIDEGATE_SOAK_MINUTES` says how long, `TIDEGATE_SOAK_SEED` repeats the draws of an earlier run.
 
 #![allow(unreachable_pub, reason = "the modules of this test are its own")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -164,7 +164,7 @@ impl Setup {
                 .as_str()
                 .and_then(|text| text.parse().ok())
                 .map(|address: SocketAddr| {
-                    SocketAddr::new(self.reached_at.unwrap_or(address.ip()), address.port())
+                    SocketAddr::new(self.reached_at.unwrap_or_else(|| address.ip()), address.port())
                 })
                 .unwrap_or_else(|| panic!("no address of {listener} in {listening}"))
         };
