@@ -36,7 +36,8 @@ fn check_forms(body: &[u8]) {
         assert!(found.is_some_and(|found| found != form), "nothing is written anew in the form that it has");
         assert_eq!(HevcForm::of(&anew), Some(form));
         assert_eq!(rewrite(&anew, form), Rewritten::Same);
-        assert_eq!(video_codec(&anew), Some(VideoCodec::H265));
+        // The end of a sequence names no codec in the newer form.
+        assert!(video_codec(&anew).is_none_or(|codec| codec == VideoCodec::H265));
         assert_eq!(class(&anew), class(body), "it means something else in the other form");
         assert_eq!(composition_ms(&anew), composition_ms(body));
         assert_eq!(is_header(&anew), is_header(body));
