@@ -21,7 +21,7 @@ const MOD_EX_MAX: usize = 4;
 /// `frame type` of a picture that needs no other.
 const FRAME_KEY: u8 = 1;
 /// `frame type` of a command to the player.
-const FRAME_COMMAND: u8 = 5;
+pub(super) const FRAME_COMMAND: u8 = 5;
 /// Set in the first video byte when an Enhanced RTMP header follows.
 const VIDEO_EX_HEADER: u8 = 0x80;
 /// `sound format` that announces an Enhanced RTMP header.

@@ -147,6 +147,8 @@ fn write(body: Body<'_>, form: HevcForm) -> Option<Bytes> {
             payload.put_slice(&[body.frame_type << 4 | CODEC_ID, kind]);
             payload.put_slice(&composition);
         }
+        // There a command to the player is a byte behind the head, and no codec's.
+        HevcForm::Enhanced if body.frame_type == flv::FRAME_COMMAND => return None,
         HevcForm::Enhanced => {
             let packet_type = match (kind, composition_ms) {
                 (1, 0) => flv::packet_type::CODED_FRAMES_X,
