@@ -370,7 +370,8 @@ async fn a_far_server_that_reads_nothing_costs_a_bounded_room_and_nobody_else() 
     .await;
     let pictures: Vec<_> = far.media.iter().filter(|message| message.payload.len() > 1000).collect();
     assert_eq!(pictures[0].payload[0], 0x17, "the first picture is a keyframe");
-    assert_eq!(pictures[0].timestamp, 0, "a far server's time begins at zero");
+    // Sound may come before it, where the newest keyframe is farther back than a viewer may be.
+    assert_eq!(far.media[0].timestamp, 0, "a far server's time begins at zero");
     near.gateway.stop().await;
 }
 
