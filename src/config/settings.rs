@@ -232,8 +232,9 @@ settings! {
     /// Between two looks at what each app has going on, of which the newest 360 are kept in memory for GET /v1/overview.
     /// Ten seconds: the hour that an operator looks back after an alarm.
     overview_sample_ms: u64 = number(10_000, 100, HOUR_MS);
-    /// Event sockets in all: every viewer of a full stream and as many others; each costs some tens of kilobytes.
-    event_sockets_max: u32 = number(20_000, 1, CONNECTIONS_CEILING);
+    /// Event sockets in all, each some tens of kilobytes. Twelve thousand: below connections_max, so that those who only listen leave
+    /// room for media.
+    event_sockets_max: u32 = number(12_000, 1, CONNECTIONS_CEILING);
     /// Between two pings on an event socket: well below what proxies and phone networks let a silent connection live.
     /// A socket on which nothing is heard for two and a half times as long is closed.
     event_ping_ms: u64 = number(10_000, 50, HOUR_MS);
