@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::pictures::Arrivals;
+use crate::support::flv::Tag;
 use crate::support::peer::{mark_of, marked};
 use crate::support::{EVENT, Peer, Proxy, Scene, Setup, Way, flv, wait};
 
@@ -121,6 +122,18 @@ async fn half_open_publishers_and_viewers_are_found_and_let_go_and_the_others_no
     scene.gateway.stop().await;
 }
 
+/// How often each viewer skipped, in rising order.
+async fn skips(scene: &Scene) -> Vec<u64> {
+    let app = &scene.conference.app;
+    let path = format!("/v1/sessions?confrId={}", scene.conference.id);
+    let listed = app.api.get(&path, &app.key).await.expect("sessions");
+    let plays = listed["sessions"].as_array().expect("a list").iter();
+    let plays = plays.filter(|session| session["direction"] == "play");
+    let mut skips: Vec<u64> = plays.map(|session| session["skips"].as_u64().expect("a count")).collect();
+    skips.sort_unstable();
+    skips
+}
+
 #[tokio::test]
 async fn a_viewer_behind_a_slow_network_sees_all_of_it_and_one_whose_network_stood_still_skips() {
     let scene = Scene::new().await;
@@ -133,12 +146,23 @@ async fn a_viewer_behind_a_slow_network_sees_all_of_it_and_one_whose_network_sto
     let times: Vec<u32> =
         seen.tags.iter().filter(|tag| tag.is_picture()).map(|tag| tag.timestamp_ms).collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] < 200), "something is missing: {times:?}");
+    assert_eq!(skips(&scene).await, [0], "who is late by as much all the time has nothing to skip");
 
     proxy.set(Way::Stalled);
     let watching = scene.watch("rtc").await;
-    watching.more_pictures(60).await;
+    // What is behind by the end: these six seconds, less what waits in kernels and the outbox.
+    watching.more_pictures(90).await;
     proxy.set(Way::Open(Duration::ZERO));
-    viewer.more_pictures(45).await;
+    let seen = viewer.more_pictures(75).await;
+    let pictures: Vec<&Tag> = seen.tags.iter().filter(|tag| tag.is_picture()).collect();
+    let leaps = pictures.windows(2).filter(|pair| pair[1].timestamp_ms - pair[0].timestamp_ms >= 200);
+    let leaps: Vec<_> =
+        leaps.map(|pair| (pair[1].is_keyframe(), pair[1].timestamp_ms - pair[0].timestamp_ms)).collect();
+    assert!(leaps.iter().any(|(_, ms)| *ms >= 1000), "it came back to what is sent now: {leaps:?}");
+    assert!(leaps.iter().all(|(at_keyframe, _)| *at_keyframe), "each leap ends at a keyframe: {leaps:?}");
+    let skips = skips(&scene).await;
+    assert!(skips[0] == 0 && skips[1] == leaps.len() as u64, "{skips:?} skips, {leaps:?}");
+    assert_eq!(scene.stats().await["skips"], skips[1]);
     assert!(viewer.is_open() && watching.is_open());
     scene.gateway.stop().await;
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Pieces that are on the way within a delay, at most.
 const PIECES_ON_THE_WAY: usize = 1024;
+/// What the proxy's kernel takes from the target while the way is stalled: about a second of the clip, so that the target
+/// notices soon.
+const UNREAD_BYTES: u32 = 32 * 1024;
 
 /// What happens to what is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,7 +52,9 @@ impl Proxy {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = TcpStream::connect(target).await else { continue };
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(UNREAD_BYTES).expect("a small buffer");
+                let Ok(far) = socket.connect(target).await else { continue };
                 near.set_nodelay(true).expect("a socket");
                 far.set_nodelay(true).expect("a socket");
                 let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
