@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::process::run;
-use crate::support::{EVENT, Peer, Scene, flv, wait};
+use crate::support::{Api, EVENT, Peer, Scene, flv, wait};
 
 /// Descriptors that are left when the limit falls.
 const SPARE: usize = 3;
@@ -49,8 +49,11 @@ async fn without_descriptors_those_inside_stay_nothing_spins_and_the_next_are_ta
         waiting.push(TcpStream::connect(scene.gateway.rtmp).await.expect("the kernel connects"));
         waiting.push(TcpStream::connect(scene.gateway.http).await.expect("the kernel connects"));
     }
-    wait::until(EVENT, "descriptors are out", async || {
-        scene.gateway.process.stderr.text().contains("Too many open files").then_some(())
+    wait::until(EVENT, "descriptors are out for both listeners", async || {
+        let told = scene.gateway.process.stderr.text();
+        let lacks =
+            |what: &str| told.lines().any(|line| line.contains(what) && line.contains("Too many open files"));
+        (lacks("accept failed") && lacks("an HTTP connection could not be accepted")).then_some(())
     })
     .await;
     let (began, cpu_before) = (std::time::Instant::now(), cpu_ms(process));
@@ -67,6 +70,9 @@ async fn without_descriptors_those_inside_stay_nothing_spins_and_the_next_are_ta
     drop(waiting);
     // The limit stands: room comes from those that left.
     Peer::play(&url).await.expect("a newcomer is taken").watch().more_pictures(3).await;
+    let stranger = Api::new(scene.gateway.http, scene.anna.api.secrets.clone());
+    let path = scene.conference.path("");
+    stranger.get(&path, &scene.conference.app.key).await.expect("a new HTTP connection is taken");
     viewer.more_pictures(3).await;
     scene.gateway.stop().await;
 }
