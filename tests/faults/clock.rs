@@ -13,6 +13,8 @@ use crate::support::{Peer, Scene, Setup, flv};
 const HOUR_MS: i64 = 3_600_000;
 /// What a silent member is given: far less than the clock leaps.
 const MEMBER_TIMEOUT_MS: u64 = 2000;
+/// What a newcomer is given: longer than the test takes, and less than the clock leaps.
+const FIRST_CONTACT_MS: u64 = 900_000;
 /// How long URLs and tickets admit: less than the clock leaps.
 const ADMIT_SECONDS: u64 = 1800;
 
@@ -35,7 +37,7 @@ async fn pages(scene: &Scene) -> Vec<Value> {
 async fn a_clock_that_is_set_throws_nobody_out_and_rights_are_judged_by_it() {
     let setup = Setup::new()
         .env("TIDEGATE_MEMBER_TIMEOUT_MS", MEMBER_TIMEOUT_MS)
-        .env("TIDEGATE_FIRST_CONTACT_MS", MEMBER_TIMEOUT_MS)
+        .env("TIDEGATE_FIRST_CONTACT_MS", FIRST_CONTACT_MS)
         .env("TIDEGATE_PUBLISHER_IDLE_MS", 5000)
         .env("TIDEGATE_MEDIA_URL_TTL_SECONDS", ADMIT_SECONDS)
         .env("TIDEGATE_TICKET_TTL_SECONDS", ADMIT_SECONDS);
@@ -49,6 +51,8 @@ async fn a_clock_that_is_set_throws_nobody_out_and_rights_are_judged_by_it() {
     let clara = scene.conference.member("clara", 1).await;
     let mut socket = Socket::open(&clara, None).await;
     socket.expect("snapshot").await;
+    // And one of which nothing was heard yet.
+    scene.conference.member("fred", 1).await;
     let ticket = scene.conference.ticket("dora", 1).await;
     let everybody = scene.conference.member_names().await;
 
@@ -61,6 +65,10 @@ async fn a_clock_that_is_set_throws_nobody_out_and_rights_are_judged_by_it() {
             everybody,
             "somebody was thrown out at {ahead_ms} ms"
         );
+        let stats = scene.stats().await;
+        assert!(stats["fps"].as_f64().is_some_and(|fps| fps > 1.0), "pictures are counted: {stats}");
+        let delay_ms = stats["addedDelayMaxMs"].as_u64();
+        assert!(delay_ms.is_some_and(|ms| ms < ADMIT_SECONDS * 1000), "nothing waited for an hour: {stats}");
         // Whoever comes now is judged by the clock as it stands.
         let played = Peer::play(&url).await.map(Peer::watch);
         let joined = scene.conference.app.api.join(&scene.conference.id, &ticket).await;
