@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use crate::machine::Machine;
 use crate::pictures::{Arrivals, gaps};
 use crate::support::api::Answer;
-use crate::support::{EVENT, Gateway, Peer, Scene, Setup, flv, wait, within};
+use crate::support::{Conference, EVENT, Gateway, MediaUrl, Peer, Scene, Setup, flv, wait, within};
 
 /// How long each sync takes on the slow disk: as long as a disk that is about to die, or a volume whose credits are used up.
 const SLOW_SYNC_MS: i64 = 1000;
+/// Longer than all that a test waits for: it lets go of the sync itself.
+const HANGING_SYNC_MS: i64 = 600_000;
 /// Commands that a file system without room may still take, in what its files have already.
 const COMMANDS_MAX: usize = 2000;
 
@@ -27,6 +29,22 @@ async fn ready(gateway: &Gateway) -> (u16, String) {
 async fn note(scene: &Scene, n: usize) -> Answer {
     let app = &scene.conference.app;
     app.api.patch(&scene.conference.path(""), &app.key, json!({ "metadata": { "n": n } })).await
+}
+
+/// What the commands left in the log, in its order.
+async fn notes(conference: &Conference) -> Vec<Value> {
+    let (api, key) = (&conference.app.api, &conference.app.key);
+    let newest = conference.get().await.expect("the conference")["seq"].clone();
+    let (mut notes, mut after) = (Vec::new(), Value::from(0));
+    while after != newest {
+        let path = conference.path(&format!("/events?after={after}&limit=1000"));
+        let page = api.get(&path, key).await.expect("a page");
+        let events = page["events"].as_array().expect("events");
+        let changed = events.iter().filter(|event| event["type"] == "conferenceChanged");
+        notes.extend(changed.map(|event| event["conference"]["metadata"]["n"].clone()));
+        after = page["nextAfter"].clone();
+    }
+    notes
 }
 
 /// With a publisher and a viewer inside, fills the disk, looks, and frees it again.
@@ -79,8 +97,10 @@ async fn no_room_and_room_again(setup: Setup, mut fill: impl FnMut(&Scene, bool)
     // Nothing half done came to the disk.
     let Scene { gateway, conference, .. } = scene;
     let gateway = gateway.kill().await.start().await;
-    let seen = conference.at(gateway.api.clone()).get().await.expect("the conference");
-    assert_eq!(seen["metadata"]["n"], kept + 2);
+    let conference = conference.at(gateway.api.clone());
+    assert_eq!(conference.get().await.expect("the conference")["metadata"]["n"], kept + 2);
+    let expected: Vec<Value> = (1..=kept).chain([kept + 2]).map(Value::from).collect();
+    assert_eq!(notes(&conference).await, expected, "each that was answered, and nothing of what was refused");
     gateway.stop().await;
 }
 
@@ -90,23 +110,37 @@ async fn on_a_full_disk_commands_are_refused_and_media_goes_on_and_room_helps_wi
     no_room_and_room_again(setup, |_, full| machine.fill_disk(full)).await;
 }
 
+/// A small file system, there until the test ends in any way.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn new(options: &str) -> Self {
+        let mount = tempfile::tempdir().expect("a temporary directory");
+        let mut command = std::process::Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tidegate-test"]).arg(mount.path());
+        assert!(command.status().is_ok_and(|status| status.success()), "mount (as root?)");
+        Self(mount)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // A gateway of a test that failed may still have it in use.
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
 /// The same on a file system that is really full.
 #[tokio::test]
 #[ignore = "mounts a file system: `make chaos`, as root"]
 async fn on_a_full_file_system_commands_are_refused_and_media_goes_on() {
-    let mount = tempfile::tempdir().expect("a temporary directory");
-    let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program).args(arguments).arg(mount.path()).status();
-        assert!(status.is_ok_and(|status| status.success()), "{program} {arguments:?}");
-    };
-    run("mount", &["-t", "tmpfs", "-o", "size=3m", "tidegate-test"]);
-    let setup = Setup::new().data_dir(mount.path().join("data"));
-    let ballast = mount.path().join("ballast");
+    let mounted = Mounted::new("size=3m");
+    let setup = Setup::new().data_dir(mounted.0.path().join("data"));
+    let ballast = mounted.0.path().join("ballast");
     no_room_and_room_again(setup, |_, full| {
         if full { fill_up(&ballast) } else { std::fs::remove_file(&ballast).expect("removed") }
     })
     .await;
-    run("umount", &[]);
 }
 
 fn fill_up(ballast: &Path) {
@@ -115,6 +149,24 @@ fn fill_up(ballast: &Path) {
     for size in [1 << 16, 1 << 12, 1 << 8, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+}
+
+/// A command waits for a sync that does not end, and nothing of media waits with it.
+async fn newcomers_watch_while_the_disk_hangs(scene: &Scene, machine: &Machine, url: &MediaUrl) {
+    machine.slow_syncs_ms(HANGING_SYNC_MS);
+    let (syncs, _) = machine.syncs();
+    let mut command = Box::pin(note(scene, 7));
+    let meanwhile = async {
+        wait::until(EVENT, "a sync hangs", async || (machine.syncs().0 > syncs).then_some(())).await;
+        Peer::play(url).await.expect("play").watch().more_pictures(5).await;
+        assert_eq!(ready(&scene.gateway).await.0, 200, "a disk that is slow refuses nothing");
+    };
+    tokio::select! {
+        answer = &mut command => panic!("answered though its sync hangs: {answer:?}"),
+        () = meanwhile => {}
+    }
+    machine.slow_syncs_ms(0);
+    within(EVENT, "the command is answered", command).await.expect("done");
 }
 
 #[tokio::test]
@@ -152,6 +204,8 @@ async fn pictures_flow_while_a_slow_disk_keeps_commands_waiting() {
     assert_eq!(answer["metadata"]["n"], 1);
     // Fifteen a second, and two thirds of a second of a busy machine's delay.
     assert!(during.len() >= 5, "{} pictures came while the command waited {waited:?}", during.len());
+    newcomers_watch_while_the_disk_hangs(&scene, &machine, &url).await;
+    machine.slow_syncs_ms(SLOW_SYNC_MS);
     // More of them, while one command after another waits.
     let more = async {
         for n in 2..5 {
