@@ -31,6 +31,10 @@ enum Link {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        // The kernel lets go of a namespace later than it says; the links are to be gone for the next test.
+        for link in [Link::Wifi, Link::Cell] {
+            let _ = Command::new("ip").args(["link", "del", &self.device(link)]).status();
+        }
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
 }
