@@ -20,6 +20,8 @@ pub struct Batch {
     frames: Vec<Arc<Frame>>,
     payload_bytes: usize,
     pub(super) has_video: bool,
+    /// The earliest time at which one of them is to be shown.
+    pub(super) earliest_ms: u64,
     /// What the stream has carried by then.
     pub(super) hevc: HevcCarried,
     /// When the first of the packets arrived.
@@ -52,6 +54,7 @@ impl Batch {
             frames: Vec::with_capacity(packets),
             payload_bytes: 0,
             has_video: false,
+            earliest_ms: u64::MAX,
             hevc: state.hevc,
             oldest_ms: u64::MAX,
             span_ms: 0,
@@ -65,6 +68,7 @@ impl Batch {
             }
             batch.payload_bytes += packet.payload.len();
             batch.has_video |= packet.kind == PacketKind::Video;
+            batch.earliest_ms = batch.earliest_ms.min(packet.timestamp_ms);
             batch.oldest_ms = batch.oldest_ms.min(slot.arrived_ms);
             batch.span_ms = slot.arrived_ms - batch.oldest_ms;
             batch.frames.push(Arc::clone(&slot.frame));

@@ -7,6 +7,7 @@ use crate::domain::media_url::Profile;
 use crate::media::timeline::TRACK_SKEW_MAX_MS;
 use crate::media::{Packet, PacketClass, PacketKind};
 
+use super::batch::Batch;
 use super::frame::Frame;
 use super::gate::passes;
 use super::ring::{Headers, Ring};
@@ -78,13 +79,14 @@ impl Cursor {
         self.owed.is_some() || self.next < next_number
     }
 
-    /// Whether what stands at `from` is all that the viewer lacks: it has caught up, and needs nothing before.
-    pub(super) fn is_current_at(&self, from: u64, has_video: bool) -> bool {
-        self.next == from
-            && from >= self.live_from
+    /// Whether `batch` is all that the viewer lacks, at the time of its own: the viewer has caught up, needs nothing
+    /// before, and what it began with is not pressed into this too.
+    pub(super) fn is_current_at(&self, batch: &Batch) -> bool {
+        self.next == batch.from
+            && batch.from >= self.live_from
             && self.owed.is_none()
-            && self.squeeze.is_none()
-            && !(has_video && self.awaits_keyframe)
+            && self.squeeze.as_ref().is_none_or(|squeeze| batch.earliest_ms >= squeeze.to_ms)
+            && !(batch.has_video && self.awaits_keyframe)
     }
 
     /// Goes on to `until`, past packets that were handed over with the others', the last of them `span_ms` after the first.

@@ -161,7 +161,7 @@ impl Viewer {
         let reads_it = self.hevc.as_ref().is_none_or(|reader| !reader.is_needed_for(batch.hevc));
         reads_it
             && self.first_frame == FirstFrame::Seen
-            && self.cursor.is_current_at(batch.from, batch.has_video)
+            && self.cursor.is_current_at(batch)
             && batch.is_let_through(&self.stream)
     }
 

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,7 @@ impl Drop for Place {
 /// Serves a crowd until it is over.
 async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: Counter) {
     let mut over = pin!(crowd.over.cancelled());
-    let (mut scratch, mut space) = (Vec::new(), Vec::new());
+    let (mut scratch, mut space) = (Vec::new(), BytesMut::new());
     let mut before = Mark::default();
     loop {
         tokio::select! {

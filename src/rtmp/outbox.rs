@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::proto::MediaKind;
-use super::proto::chunk::MediaChunks;
+use super::proto::chunk::{MediaChunks, write_media};
 use crate::hub::{Batch, Frame, Image, Outgoing, WireFormat};
 use crate::media::packet::{Packet, PacketKind};
 
@@ -34,16 +34,22 @@ enum Piece {
     Retimed(Box<MediaChunks>),
 }
 
-/// The wire image of `packet` for a player, at the packet's own time.
-fn chunks(packet: &Packet, timestamp_ms: u64) -> Option<MediaChunks> {
-    let kind = match packet.kind {
+fn kind(packet: &Packet) -> MediaKind {
+    match packet.kind {
         PacketKind::Audio => MediaKind::Audio,
         PacketKind::Video => MediaKind::Video,
         PacketKind::Data => MediaKind::Data,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "RTMP counts milliseconds modulo 2^32")]
-    let timestamp = timestamp_ms as u32;
-    MediaChunks::new(kind, timestamp, packet.payload.clone()).ok()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "RTMP counts milliseconds modulo 2^32")]
+fn timestamp(timestamp_ms: u64) -> u32 {
+    timestamp_ms as u32
+}
+
+/// The wire image of `packet` for a player that is to show it at `timestamp_ms`.
+fn chunks(packet: &Packet, timestamp_ms: u64) -> Option<MediaChunks> {
+    MediaChunks::new(kind(packet), timestamp(timestamp_ms), packet.payload.clone()).ok()
 }
 
 /// The same as slices that all viewers share. Empty for a payload that RTMP cannot carry, which no publisher can send.
@@ -86,12 +92,11 @@ pub(super) struct Wave<'a> {
 
 impl<'a> Wave<'a> {
     /// Lays `batch` out in `space`. None where RTMP carries nothing of it.
-    pub(super) fn new(batch: &'a Batch, space: &'a mut Vec<u8>) -> Option<Self> {
+    pub(super) fn new(batch: &'a Batch, space: &'a mut BytesMut) -> Option<Self> {
         space.clear();
-        for frame in batch.frames() {
-            for slice in frame.image(WireFormat::Rtmp, image).slices() {
-                space.extend_from_slice(slice);
-            }
+        for packet in batch.frames().iter().map(|frame| frame.packet()) {
+            // What is too long for RTMP is left out, as it is from the shared images; no publisher can send it.
+            let _ = write_media(space, kind(packet), timestamp(packet.timestamp_ms), &packet.payload);
         }
         (!space.is_empty()).then_some(Self { batch, bytes: space })
     }

@@ -70,6 +70,26 @@ fn whoever_stands_elsewhere_or_lacks_something_looks_for_itself() {
 }
 
 #[test]
+fn a_joiner_goes_with_the_others_as_soon_as_nothing_is_pressed_into_its_burst() {
+    let stage = Stage::new(HubSettings::default());
+    let mut source = stage.publisher(0);
+    source.headers(1, 0);
+    source.gop(0, 8000);
+    let mut viewer = stage.viewer(Rtc);
+    viewer.drain();
+    let mut tide = viewer.viewer.tide();
+    let mark = tide.settle();
+    source.audio(sound(10), 7950);
+    let batch = gathered(&mut tide, mark).unwrap();
+    assert!(!viewer.viewer.is_served_by(&batch), "it reaches back into the burst");
+    viewer.drain();
+    let mark = tide.settle();
+    source.video(interframe(50), 8000);
+    let batch = gathered(&mut tide, mark).unwrap();
+    assert!(viewer.viewer.is_served_by(&batch));
+}
+
+#[test]
 fn nothing_is_gathered_that_is_too_much_or_a_header_or_held_back() {
     let stage = Stage::new(small());
     let (mut source, _, mut tide, mark) = caught_up(&stage);

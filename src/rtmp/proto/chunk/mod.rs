@@ -16,7 +16,7 @@ mod writer;
 mod tests;
 
 pub use reader::{ChunkError, ChunkErrorKind, ChunkLimits, ChunkReader};
-pub use writer::{ChunkHeader, MediaChunks, MessageHead, MessageTooLong, Slices, write_message};
+pub use writer::{ChunkHeader, MediaChunks, MessageHead, MessageTooLong, Slices, write_media, write_message};
 
 /// The chunk size of either direction until a SetChunkSize message changes it (section 5.4.1).
 pub const CHUNK_SIZE_INITIAL: u32 = 128;

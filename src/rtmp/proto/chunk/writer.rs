@@ -127,6 +127,17 @@ pub fn write_message(
     Ok(())
 }
 
+/// Appends the wire image of one media message to `out`: the same bytes as those of [`MediaChunks::new`], copied.
+pub fn write_media(
+    out: &mut BytesMut,
+    kind: MediaKind,
+    timestamp: u32,
+    payload: &[u8],
+) -> Result<(), MessageTooLong> {
+    let head = MessageHead::media(kind, MessageStreamId::FIRST, timestamp);
+    write_message(out, OUTBOUND_CHUNK_SIZE, &head, payload)
+}
+
 /// The wire image of one media message at [`OUTBOUND_CHUNK_SIZE`]: two small headers and the shared payload.
 ///
 /// It depends on no earlier message, so one image serves every viewer, and a viewer that has skipped messages
