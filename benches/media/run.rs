@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BATCH: usize = 64;
 /// Between the last arrival and the measured time.
 const WARM_UP: Duration = Duration::from_millis(1500);
-/// Longer than the ring of any server here.
-const RING: Duration = Duration::from_secs(22);
+/// Longer than the ring of any server here: a conference goes on for minutes, and a ring that fills costs memory's first use.
+const RING: Duration = Duration::from_secs(16);
 /// Between two joins in mid-GOP.
 const JOIN_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks into the kernel's queues.
@@ -57,7 +57,7 @@ impl Run<'_> {
         let shape = self.shape;
         if shape.plan != Plan::Idle {
             self.publish()?;
-            self.load.run_for(if shape.plan == Plan::Memory { RING } else { WARM_UP })?;
+            self.load.run_for(if shape.plan == Plan::Churn { WARM_UP } else { RING })?;
         }
         let processes = self.processes();
         let empty_kib = process::memory_kib(&processes);

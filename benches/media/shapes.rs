@@ -16,7 +16,7 @@ pub enum Plan {
     Join,
     /// Nobody watches for long: each leaves at its first frame and another comes at once.
     Churn,
-    /// They come when the stream's ring is full, so that memory grows by what they take alone.
+    /// All watch, and what they take is looked at.
     Memory,
 }
 
@@ -66,7 +66,7 @@ pub const SHAPES: &[Shape] = &[
     shape("a500", "one stream of 2 Mbit/s to 500 viewers", Plan::Watch, (1, 500), FAT),
     shape("b", "100 streams of 500 kbit/s to 9 viewers each", Plan::Watch, (100, 9), CALL),
     shape("idle", "1000 players of a stream that nobody publishes", Plan::Idle, (1, 1000), FAT),
-    shape("memory", "300 viewers of 2 Mbit/s who come when the ring is full", Plan::Memory, (1, 300), FAT),
+    shape("memory", "what 300 viewers of 2 Mbit/s take", Plan::Memory, (1, 300), FAT),
     shape("good", "90 viewers of 2 Mbit/s, to compare with slow", Plan::Watch, (1, 90), FAT),
     shape("slow", "the same 90, and 10 who read at a quarter of it", Plan::Crawl(10), (1, 100), FAT),
     shape(
