@@ -12,11 +12,8 @@ const VERSION_BYTES: usize = 1;
 /// C1, C2, S1 or S2.
 const PACKET_BYTES: usize = 1536;
 
-/// What a client sends in all: C0, C1 and C2.
+/// What a client sends in all: C0, C1 and C2. A server sends as much: S0, S1 and S2.
 pub const CLIENT_HANDSHAKE_BYTES: usize = VERSION_BYTES + 2 * PACKET_BYTES;
-
-/// What a server sends in all: S0, S1 and S2.
-const SERVER_HANDSHAKE_BYTES: usize = CLIENT_HANDSHAKE_BYTES;
 
 /// The only version of RTMP without encryption.
 const VERSION: u8 = 3;
@@ -61,12 +58,9 @@ pub enum HandshakeProgress<'a> {
     },
 }
 
-/// One handshake. Its deadline is the driver's business.
-pub struct ServerHandshake {
-    handshake: Handshake,
-    received: usize,
-    failed: bool,
-}
+/// The server's side of one handshake. Its deadline is the driver's business.
+#[derive(Debug)]
+pub struct ServerHandshake(Side);
 
 impl Default for ServerHandshake {
     fn default() -> Self {
@@ -74,20 +68,57 @@ impl Default for ServerHandshake {
     }
 }
 
-impl std::fmt::Debug for ServerHandshake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerHandshake").field("received", &self.received).finish_non_exhaustive()
-    }
-}
-
 impl ServerHandshake {
     /// A handshake that waits for C0.
     pub fn new() -> Self {
-        Self { handshake: Handshake::new(PeerType::Server), received: 0, failed: false }
+        Self(Side::new(Handshake::new(PeerType::Server)))
     }
 
     /// Takes the next bytes of the connection, in any split, and at most what the handshake still lacks of them.
     pub fn handle_input<'a>(&mut self, input: &'a [u8]) -> Result<HandshakeProgress<'a>, HandshakeError> {
+        self.0.handle_input(input)
+    }
+}
+
+/// The client's side of one handshake. It begins with [`ClientHandshake::hello`].
+#[derive(Debug)]
+pub struct ClientHandshake(Side);
+
+impl ClientHandshake {
+    /// A handshake, and C0 and C1 to be written first. C1 is of the digest form, which servers of the simple form echo.
+    pub fn hello() -> Result<(Self, Vec<u8>), HandshakeError> {
+        let mut handshake = Handshake::new(PeerType::Client);
+        let hello = handshake
+            .generate_outbound_p0_and_p1()
+            .map_err(|error| HandshakeError::Failed { position: 0, reason: error.to_string() })?;
+        Ok((Self(Side::new(handshake)), hello))
+    }
+
+    /// Takes the next bytes of the connection, in any split, and at most what the handshake still lacks of them.
+    pub fn handle_input<'a>(&mut self, input: &'a [u8]) -> Result<HandshakeProgress<'a>, HandshakeError> {
+        self.0.handle_input(input)
+    }
+}
+
+/// What both sides do with the same number of bytes from the other.
+struct Side {
+    handshake: Handshake,
+    received: usize,
+    failed: bool,
+}
+
+impl std::fmt::Debug for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Side").field("received", &self.received).finish_non_exhaustive()
+    }
+}
+
+impl Side {
+    fn new(handshake: Handshake) -> Self {
+        Self { handshake, received: 0, failed: false }
+    }
+
+    fn handle_input<'a>(&mut self, input: &'a [u8]) -> Result<HandshakeProgress<'a>, HandshakeError> {
         if self.failed || self.received >= CLIENT_HANDSHAKE_BYTES {
             return Err(HandshakeError::Over);
         }
@@ -108,61 +139,6 @@ impl ServerHandshake {
             }
             Ok(HandshakeProcessResult::Completed { response_bytes, .. }) => {
                 self.received = CLIENT_HANDSHAKE_BYTES;
-                Ok(HandshakeProgress::Done { output: response_bytes, remainder })
-            }
-            Err(error) => {
-                self.failed = true;
-                Err(HandshakeError::Failed { position: self.received, reason: error.to_string() })
-            }
-        }
-    }
-}
-
-/// The client's side of one handshake. It begins with [`ClientHandshake::hello`].
-pub struct ClientHandshake {
-    handshake: Handshake,
-    received: usize,
-    failed: bool,
-}
-
-impl std::fmt::Debug for ClientHandshake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientHandshake").field("received", &self.received).finish_non_exhaustive()
-    }
-}
-
-impl ClientHandshake {
-    /// A handshake, and C0 and C1 to be written first. C1 is of the digest form, which servers of the simple form echo.
-    pub fn hello() -> Result<(Self, Vec<u8>), HandshakeError> {
-        let mut handshake = Handshake::new(PeerType::Client);
-        let hello = handshake
-            .generate_outbound_p0_and_p1()
-            .map_err(|error| HandshakeError::Failed { position: 0, reason: error.to_string() })?;
-        Ok((Self { handshake, received: 0, failed: false }, hello))
-    }
-
-    /// Takes the next bytes of the connection, in any split, and at most what the handshake still lacks of them.
-    pub fn handle_input<'a>(&mut self, input: &'a [u8]) -> Result<HandshakeProgress<'a>, HandshakeError> {
-        if self.failed || self.received >= SERVER_HANDSHAKE_BYTES {
-            return Err(HandshakeError::Over);
-        }
-        match input.first() {
-            None => return Ok(HandshakeProgress::InProgress { output: Vec::new() }),
-            Some(&version) if self.received == 0 && version != VERSION => {
-                self.failed = true;
-                return Err(HandshakeError::Version { version });
-            }
-            Some(_) => {}
-        }
-        let missing = SERVER_HANDSHAKE_BYTES - self.received;
-        let (own, remainder) = input.split_at_checked(missing).unwrap_or((input, &[]));
-        match self.handshake.process_bytes(own) {
-            Ok(HandshakeProcessResult::InProgress { response_bytes }) => {
-                self.received += own.len();
-                Ok(HandshakeProgress::InProgress { output: response_bytes })
-            }
-            Ok(HandshakeProcessResult::Completed { response_bytes, .. }) => {
-                self.received = SERVER_HANDSHAKE_BYTES;
                 Ok(HandshakeProgress::Done { output: response_bytes, remainder })
             }
             Err(error) => {
