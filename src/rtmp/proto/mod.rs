@@ -2,7 +2,7 @@
 //!
 //! The layers, lowest first: [`chunk`] cuts the byte stream into messages and back, [`amf0`] reads and writes the
 //! values inside commands, [`message`] gives messages their types, [`server`] is the session that answers a peer, [`client`]
-//! the one that asks.
+//! the one that asks. What either says leaves through `speech`.
 //! Nothing here reads a clock, draws a random number or touches a socket, and nothing allocates by what a peer
 //! declares: memory follows the bytes that arrived.
 
@@ -13,6 +13,7 @@ pub mod chunk;
 pub mod client;
 pub mod message;
 pub mod server;
+mod speech;
 
 #[cfg(test)]
 mod recording;

@@ -14,34 +14,22 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::amf0::{Value, object, string_prefix};
-use super::chunk::{
-    CHUNK_SIZE_INITIAL, ChunkError, ChunkLimits, ChunkMessage, ChunkReader, ChunkStreamId, MessageHead,
-    OUTBOUND_CHUNK_SIZE, message_type, write_message,
-};
+use super::chunk::{ChunkError, ChunkLimits, ChunkMessage, ChunkReader, ChunkStreamId, message_type};
 use super::message::{AggregateError, Command, Message, UserControl, unpack_aggregate, user_control};
-use super::server::{INPUT_BYTES_MAX as PIECE_BYTES_MAX, MediaMessage, WINDOW_ACKNOWLEDGEMENT_SIZE};
+use super::server::MediaMessage;
+use super::speech::{HANDSHAKE_BYTES, Speech};
 use super::{MessageStreamId, UrlText};
 
 #[cfg(test)]
 mod tests;
 
-/// S0, S1 and S2: the bytes of the connection that came before the session's first.
-const HANDSHAKE_BYTES: u64 = 1 + 1536 + 1536;
-
-/// The largest piece of input that is certain to fit the bounds on output.
-pub const INPUT_BYTES_MAX: usize = PIECE_BYTES_MAX;
+pub use super::speech::{INPUT_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX};
 
 /// The messages of any type that a far server may send before it lets us publish or play. Servers send about ten.
 pub const MESSAGES_BEFORE_READY_MAX: u32 = 1024;
-
-/// The events that may wait for `poll_output`: 64 KiB of the shortest real audio messages make some 4 000.
-pub const QUEUED_EVENTS_MAX: usize = 8192;
-
-/// The bytes that may wait for `poll_output`. An input full of pings is answered by less.
-pub const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
 /// The longest text of a far server that is kept: a sentence for a person.
 pub const DESCRIPTION_CHARS_MAX: usize = 256;
@@ -182,15 +170,9 @@ pub struct ClientSession {
     request: ClientRequest,
     reader: ChunkReader,
     state: State,
-    outbound_chunk_size: u32,
-    /// How many bytes the far server lets pass between acknowledgements; never 0.
-    peer_window: u32,
-    /// The position that the last acknowledgement named.
-    acknowledged: u64,
     messages_before_ready: u32,
-    pending: BytesMut,
+    speech: Speech,
     events: VecDeque<ClientEvent>,
-    overflow: bool,
 }
 
 impl ClientSession {
@@ -200,13 +182,9 @@ impl ClientSession {
             request,
             reader: ChunkReader::new(HANDSHAKE_BYTES, ChunkLimits::STRANGER),
             state: State::Connecting,
-            outbound_chunk_size: CHUNK_SIZE_INITIAL,
-            peer_window: WINDOW_ACKNOWLEDGEMENT_SIZE,
-            acknowledged: HANDSHAKE_BYTES,
             messages_before_ready: 0,
-            pending: BytesMut::new(),
+            speech: Speech::new(),
             events: VecDeque::new(),
-            overflow: false,
         };
         let connect = session.connect_object();
         session.call(MessageStreamId::CONNECTION, "connect", CONNECT, connect, Vec::new());
@@ -227,10 +205,9 @@ impl ClientSession {
 
     /// What is to be done next; `None` when nothing is left.
     pub fn poll_output(&mut self) -> Option<ClientOutput> {
-        if self.pending.is_empty() {
-            self.events.pop_front().map(ClientOutput::Event)
-        } else {
-            Some(ClientOutput::Send(self.pending.split().freeze()))
+        match self.speech.take() {
+            Some(bytes) => Some(ClientOutput::Send(bytes)),
+            None => self.events.pop_front().map(ClientOutput::Event),
         }
     }
 
@@ -254,11 +231,11 @@ impl ClientSession {
     fn handle_messages(&mut self, mut input: &[u8]) -> Result<(), ClientError> {
         while let Some(message) = self.reader.next_message(&mut input)? {
             self.handle_message(message)?;
-            if self.overflow || self.events.len() > QUEUED_EVENTS_MAX {
+            if self.speech.has_overflowed() || self.events.len() > QUEUED_EVENTS_MAX {
                 return Err(ClientError::OutputOverflow { position: self.reader.position() });
             }
         }
-        self.acknowledge();
+        self.speech.acknowledge(self.reader.position());
         Ok(())
     }
 
@@ -283,20 +260,15 @@ impl ClientSession {
                 }
             }
             Message::UserControl(UserControl::PingRequest(timestamp)) => {
-                self.send_user_control(user_control::PING_RESPONSE, timestamp);
+                self.speech.send_user_control(user_control::PING_RESPONSE, timestamp);
             }
             Message::UserControl(UserControl::Other(user_control::STREAM_EOF)) => {
                 if matches!(self.state, State::Ready { .. }) && self.request.purpose == Purpose::Play {
                     self.end("StreamEOF");
                 }
             }
-            Message::WindowAcknowledgementSize(size) => {
-                self.peer_window = if size == 0 { WINDOW_ACKNOWLEDGEMENT_SIZE } else { size };
-            }
-            Message::SetPeerBandwidth(_) => {
-                let window = WINDOW_ACKNOWLEDGEMENT_SIZE.to_be_bytes();
-                self.send_control(message_type::WINDOW_ACKNOWLEDGEMENT_SIZE, &window);
-            }
+            Message::WindowAcknowledgementSize(size) => self.speech.set_peer_window(size),
+            Message::SetPeerBandwidth(_) => self.speech.announce_window(),
             media => self.handle_media(stream, message.timestamp, media),
         }
         Ok(())
@@ -348,9 +320,7 @@ impl ClientSession {
 
     fn connected(&mut self) {
         self.state = State::Creating;
-        let size = OUTBOUND_CHUNK_SIZE.to_be_bytes();
-        self.send_control(message_type::SET_CHUNK_SIZE, &size);
-        self.outbound_chunk_size = OUTBOUND_CHUNK_SIZE;
+        self.speech.announce_chunk_size();
         if self.request.purpose == Purpose::Publish {
             for (name, transaction) in [("releaseStream", RELEASE_STREAM), ("FCPublish", FC_PUBLISH)] {
                 let key = Value::from(self.request.name.as_str());
@@ -374,7 +344,7 @@ impl ClientSession {
                 let [s0, s1, s2, s3] = stream.0.to_be_bytes();
                 let [b0, b1, b2, b3] = BUFFER_MS.to_be_bytes();
                 let body = [e0, e1, s0, s1, s2, s3, b0, b1, b2, b3];
-                self.send_control(message_type::USER_CONTROL, &body);
+                self.speech.send_control(message_type::USER_CONTROL, &body);
             }
         }
     }
@@ -444,16 +414,6 @@ impl ClientSession {
         }
     }
 
-    /// Tells the far server how much was received, well before its window is used up.
-    fn acknowledge(&mut self) {
-        let position = self.reader.position();
-        if position - self.acknowledged >= u64::from(self.peer_window.div_ceil(2)) {
-            self.acknowledged = position;
-            let [.., b0, b1, b2, b3] = position.to_be_bytes();
-            self.send_control(message_type::ACKNOWLEDGEMENT, &[b0, b1, b2, b3]);
-        }
-    }
-
     fn call(
         &mut self,
         stream: MessageStreamId,
@@ -463,23 +423,7 @@ impl ClientSession {
         arguments: Vec<Value>,
     ) {
         let command = Command { name: name.to_owned(), transaction, object, arguments };
-        self.send(ChunkStreamId::COMMAND, stream, message_type::COMMAND_AMF0, &command.encode());
-    }
-
-    fn send_control(&mut self, type_id: u8, body: &[u8]) {
-        self.send(ChunkStreamId::CONTROL, MessageStreamId::CONNECTION, type_id, body);
-    }
-
-    fn send_user_control(&mut self, event: u16, value: u32) {
-        self.send_control(message_type::USER_CONTROL, &user_control::body(event, value));
-    }
-
-    fn send(&mut self, chunk_stream_id: ChunkStreamId, stream: MessageStreamId, type_id: u8, body: &[u8]) {
-        let head = MessageHead { chunk_stream_id, message_stream_id: stream, type_id, timestamp: 0 };
-        let fits = self.pending.len() + body.len() <= QUEUED_BYTES_MAX;
-        if !fits || write_message(&mut self.pending, self.outbound_chunk_size, &head, body).is_err() {
-            self.overflow = true;
-        }
+        self.speech.send(ChunkStreamId::COMMAND, stream, message_type::COMMAND_AMF0, &command.encode());
     }
 }
 

@@ -6,7 +6,7 @@ use super::event::ConnectRequest;
 use super::{AnswerError, ServerSession, StreamState, WINDOW_ACKNOWLEDGEMENT_SIZE};
 use crate::rtmp::proto::MessageStreamId;
 use crate::rtmp::proto::amf0::{self, Value, object};
-use crate::rtmp::proto::chunk::{ChunkLimits, ChunkStreamId, OUTBOUND_CHUNK_SIZE, message_type};
+use crate::rtmp::proto::chunk::{ChunkLimits, ChunkStreamId, message_type};
 use crate::rtmp::proto::message::{Command, user_control};
 
 /// What Flash players and encoders have come to expect as the name of a server.
@@ -50,7 +50,7 @@ impl ServerSession {
     /// Lets a publisher in: its media is reported from here on.
     pub fn accept_publish(&mut self, stream: MessageStreamId) -> Result<(), AnswerError> {
         self.answer_request(stream, StreamState::Publishing, |state| state == StreamState::PublishRequested)?;
-        self.send_user_control(user_control::STREAM_BEGIN, stream.0);
+        self.speech.send_user_control(user_control::STREAM_BEGIN, stream.0);
         self.send_status(stream, status(Level::Status, "NetStream.Publish.Start", "publishing"));
         Ok(())
     }
@@ -76,7 +76,7 @@ impl ServerSession {
         self.answer_request(stream, StreamState::Playing, |state| {
             matches!(state, StreamState::PlayRequested { .. })
         })?;
-        self.send_user_control(user_control::STREAM_BEGIN, stream.0);
+        self.speech.send_user_control(user_control::STREAM_BEGIN, stream.0);
         if reset {
             self.send_status(stream, status(Level::Status, "NetStream.Play.Reset", "resetting"));
         }
@@ -99,7 +99,7 @@ impl ServerSession {
     /// Tells a player that its publisher is gone for good. The stream can be used for another request.
     pub fn end_play(&mut self, stream: MessageStreamId) -> Result<(), AnswerError> {
         self.answer_request(stream, StreamState::Idle, |state| state == StreamState::Playing)?;
-        self.send_user_control(user_control::STREAM_EOF, stream.0);
+        self.speech.send_user_control(user_control::STREAM_EOF, stream.0);
         let complete = status(Level::Status, "NetStream.Play.Complete", "stream ended");
         self.send_values(stream, &["onPlayStatus".into(), complete]);
         self.send_status(stream, status(Level::Status, "NetStream.Play.UnpublishNotify", "stream ended"));
@@ -143,12 +143,11 @@ impl ServerSession {
 
     /// Control messages first: the peer must know our chunk size before it reads an answer of more than 128 bytes.
     pub(super) fn accept_connect(&mut self, command: &Command, request: &ConnectRequest) {
-        let window = WINDOW_ACKNOWLEDGEMENT_SIZE.to_be_bytes();
-        self.send_control(message_type::WINDOW_ACKNOWLEDGEMENT_SIZE, &window);
-        let [w0, w1, w2, w3] = window;
-        self.send_control(message_type::SET_PEER_BANDWIDTH, &[w0, w1, w2, w3, BANDWIDTH_LIMIT_DYNAMIC]);
-        self.send_control(message_type::SET_CHUNK_SIZE, &OUTBOUND_CHUNK_SIZE.to_be_bytes());
-        self.outbound_chunk_size = OUTBOUND_CHUNK_SIZE;
+        self.speech.announce_window();
+        let [w0, w1, w2, w3] = WINDOW_ACKNOWLEDGEMENT_SIZE.to_be_bytes();
+        self.speech
+            .send_control(message_type::SET_PEER_BANDWIDTH, &[w0, w1, w2, w3, BANDWIDTH_LIMIT_DYNAMIC]);
+        self.speech.announce_chunk_size();
         let (server, information) = connect_result(request);
         self.send_command("_result", command.transaction, server, information);
     }
@@ -205,7 +204,7 @@ impl ServerSession {
         argument: Value,
     ) {
         let command = Command { name: name.to_owned(), transaction, object, arguments: vec![argument] };
-        self.send(ChunkStreamId::COMMAND, stream, message_type::COMMAND_AMF0, &command.encode());
+        self.speech.send(ChunkStreamId::COMMAND, stream, message_type::COMMAND_AMF0, &command.encode());
     }
 
     fn send_values(&mut self, stream: MessageStreamId, values: &[Value]) {
@@ -213,7 +212,7 @@ impl ServerSession {
         for value in values {
             amf0::encode(&mut body, value);
         }
-        self.send(ChunkStreamId::DATA, stream, message_type::DATA_AMF0, &body);
+        self.speech.send(ChunkStreamId::DATA, stream, message_type::DATA_AMF0, &body);
     }
 }
 

@@ -23,14 +23,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::MessageStreamId;
-use super::chunk::{
-    CHUNK_SIZE_INITIAL, ChunkError, ChunkLimits, ChunkMessage, ChunkReader, ChunkStreamId, MessageHead,
-    message_type, write_message,
-};
+use super::chunk::{ChunkError, ChunkLimits, ChunkMessage, ChunkReader};
 use super::message::{AggregateError, Message, UserControl, unpack_aggregate, user_control};
+use super::speech::{HANDSHAKE_BYTES, Speech};
 
 mod answers;
 mod commands;
@@ -39,13 +37,8 @@ mod event;
 #[cfg(test)]
 mod tests;
 
+pub use super::speech::{INPUT_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, WINDOW_ACKNOWLEDGEMENT_SIZE};
 pub use event::{ConnectRequest, MediaMessage, Output, PublishMode, SessionEvent};
-
-/// C0, C1 and C2: the bytes of the connection that came before the session's first.
-const HANDSHAKE_BYTES: u64 = 1 + 1536 + 1536;
-
-/// The largest piece of input that is certain to fit the bounds on output.
-pub const INPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// The message streams that one connection may have at once. Publishers and players use one, a Flash page two.
 pub const STREAMS_MAX: usize = 4;
@@ -63,15 +56,6 @@ pub const BYTES_BEFORE_ADMISSION_MAX: u64 = 1024 * 1024;
 
 /// The longest app, URL or stream name that is taken. Signed URLs have a few hundred bytes.
 pub const URL_TEXT_BYTES_MAX: usize = 4096;
-
-/// The events that may wait for `poll_output`: 64 KiB of the shortest real audio messages make some 4 000.
-pub const QUEUED_EVENTS_MAX: usize = 8192;
-
-/// The bytes that may wait for `poll_output`. An input full of pings is answered by less.
-pub const QUEUED_BYTES_MAX: usize = 256 * 1024;
-
-/// The acknowledgement window that we ask for, and assume of a peer that names none: about a second of 20 Mbit/s.
-pub const WINDOW_ACKNOWLEDGEMENT_SIZE: u32 = 2_500_000;
 
 /// The connection has to end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,17 +133,11 @@ pub struct ServerSession {
     reader: ChunkReader,
     phase: Phase,
     streams: BTreeMap<MessageStreamId, StreamState>,
-    outbound_chunk_size: u32,
-    /// How many bytes the peer lets pass between acknowledgements; never 0.
-    peer_window: u32,
-    /// The position that the last acknowledgement named.
-    acknowledged: u64,
     commands_before_admission: u32,
     messages_before_admission: u32,
     bytes_before_admission: u64,
-    pending: BytesMut,
+    speech: Speech,
     events: VecDeque<SessionEvent>,
-    overflow: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,15 +176,11 @@ impl ServerSession {
             reader: ChunkReader::new(HANDSHAKE_BYTES, ChunkLimits::STRANGER),
             phase: Phase::Fresh,
             streams: BTreeMap::new(),
-            outbound_chunk_size: CHUNK_SIZE_INITIAL,
-            peer_window: WINDOW_ACKNOWLEDGEMENT_SIZE,
-            acknowledged: HANDSHAKE_BYTES,
             commands_before_admission: 0,
             messages_before_admission: 0,
             bytes_before_admission: 0,
-            pending: BytesMut::new(),
+            speech: Speech::new(),
             events: VecDeque::new(),
-            overflow: false,
         }
     }
 
@@ -224,10 +198,9 @@ impl ServerSession {
 
     /// What is to be done next; `None` when nothing is left.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if self.pending.is_empty() {
-            self.events.pop_front().map(Output::Event)
-        } else {
-            Some(Output::Send(self.pending.split().freeze()))
+        match self.speech.take() {
+            Some(bytes) => Some(Output::Send(bytes)),
+            None => self.events.pop_front().map(Output::Event),
         }
     }
 
@@ -255,11 +228,11 @@ impl ServerSession {
         }
         while let Some(message) = self.reader.next_message(&mut input)? {
             self.handle_message(message)?;
-            if self.overflow || self.events.len() > QUEUED_EVENTS_MAX {
+            if self.speech.has_overflowed() || self.events.len() > QUEUED_EVENTS_MAX {
                 return Err(ProtocolError::OutputOverflow { position: self.reader.position() });
             }
         }
-        self.acknowledge();
+        self.speech.acknowledge(self.reader.position());
         Ok(())
     }
 
@@ -293,11 +266,9 @@ impl ServerSession {
                 }
             }
             Message::UserControl(UserControl::PingRequest(timestamp)) => {
-                self.send_user_control(user_control::PING_RESPONSE, timestamp);
+                self.speech.send_user_control(user_control::PING_RESPONSE, timestamp);
             }
-            Message::WindowAcknowledgementSize(size) => {
-                self.peer_window = if size == 0 { WINDOW_ACKNOWLEDGEMENT_SIZE } else { size };
-            }
+            Message::WindowAcknowledgementSize(size) => self.speech.set_peer_window(size),
             media => self.handle_media(stream, message.timestamp, media),
         }
         Ok(())
@@ -311,32 +282,6 @@ impl ServerSession {
         }
         if let Some(media) = MediaMessage::from_message(stream, timestamp, message) {
             self.events.push_back(SessionEvent::Media(media));
-        }
-    }
-
-    /// Tells the peer how much was received, well before its window is used up.
-    fn acknowledge(&mut self) {
-        let position = self.reader.position();
-        if position - self.acknowledged >= u64::from(self.peer_window.div_ceil(2)) {
-            self.acknowledged = position;
-            let [.., b0, b1, b2, b3] = position.to_be_bytes();
-            self.send_control(message_type::ACKNOWLEDGEMENT, &[b0, b1, b2, b3]);
-        }
-    }
-
-    fn send_control(&mut self, type_id: u8, body: &[u8]) {
-        self.send(ChunkStreamId::CONTROL, MessageStreamId::CONNECTION, type_id, body);
-    }
-
-    fn send_user_control(&mut self, event: u16, value: u32) {
-        self.send_control(message_type::USER_CONTROL, &user_control::body(event, value));
-    }
-
-    fn send(&mut self, chunk_stream_id: ChunkStreamId, stream: MessageStreamId, type_id: u8, body: &[u8]) {
-        let head = MessageHead { chunk_stream_id, message_stream_id: stream, type_id, timestamp: 0 };
-        let fits = self.pending.len() + body.len() <= QUEUED_BYTES_MAX;
-        if !fits || write_message(&mut self.pending, self.outbound_chunk_size, &head, body).is_err() {
-            self.overflow = true;
         }
     }
 }
