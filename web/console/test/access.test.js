@@ -107,6 +107,10 @@ test('light and dark follow the system until one is chosen', async () => {
   const light = await background();
   assert.notEqual(light, dark);
   await page.getByTestId('theme').click();
+  await page.getByRole('button', { name: 'Appearance: light' }).waitFor();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  assert.equal(await background(), light);
+  await page.emulateMedia({ colorScheme: 'light' });
   await page.getByTestId('theme').click();
   await page.getByRole('button', { name: 'Appearance: dark' }).waitFor();
   assert.equal(await background(), dark);
