@@ -8,7 +8,7 @@ import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { flowing, play, Veil } from './player';
 import { usePrefs } from './prefs';
 import { t, type TextKey } from './text';
-import { Brand, Empty, Icon, Prefs, Toasts } from './ui';
+import { Brand, Empty, Icon, Prefs, Toasts, WayIn } from './ui';
 
 const TICKET = 'tidegate.ticket';
 /** What a live-player would say. */
@@ -111,50 +111,40 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
   };
   const told = wrong ?? (end && !busy ? t(end) : null);
   return (
-    <div class="gate">
-      <main class="card panel">
-        <Brand />
-        <div>
-          <h1>{t('joinTitle')}</h1>
-          {!fromLink && <p class="muted small lead">{t('joinLead')}</p>}
-        </div>
-        <form onSubmit={(event) => void submit(event)}>
-          {(!fromLink || wrong) && (
-            <label class="field">
-              <span>{t('ticket')}</span>
-              <textarea
-                class="input mono"
-                required
-                spellcheck={false}
-                autocomplete="off"
-                value={ticket}
-                aria-describedby="ticket-hint"
-                onInput={(event) => setTicket(event.currentTarget.value)}
-              />
-              <small class="hint" id="ticket-hint">
-                {t('ticketHint')}
-              </small>
-            </label>
-          )}
+    <WayIn title={t('joinTitle')} lead={fromLink ? undefined : t('joinLead')}>
+      <form onSubmit={(event) => void submit(event)}>
+        {(!fromLink || wrong) && (
           <label class="field">
-            <span>{t('yourName')}</span>
-            <input class="input" maxLength={128} value={name} aria-describedby="name-hint" onInput={(event) => setName(event.currentTarget.value)} />
-            <small class="hint" id="name-hint">
-              {t('yourNameHint')}
+            <span>{t('ticket')}</span>
+            <textarea
+              class="input mono"
+              required
+              spellcheck={false}
+              autocomplete="off"
+              value={ticket}
+              aria-describedby="ticket-hint"
+              onInput={(event) => setTicket(event.currentTarget.value)}
+            />
+            <small class="hint" id="ticket-hint">
+              {t('ticketHint')}
             </small>
           </label>
-          <p class={wrong ? 'error' : 'muted'} role="alert" hidden={!told}>
-            {told}
-          </p>
-          <button class="button primary" disabled={busy || ticket.trim() === ''}>
-            {busy ? t('joining') : end ? t('again') : t('watch')}
-          </button>
-        </form>
-      </main>
-      <div class="foot">
-        <Prefs />
-      </div>
-    </div>
+        )}
+        <label class="field">
+          <span>{t('yourName')}</span>
+          <input class="input" maxLength={128} value={name} aria-describedby="name-hint" onInput={(event) => setName(event.currentTarget.value)} />
+          <small class="hint" id="name-hint">
+            {t('yourNameHint')}
+          </small>
+        </label>
+        <p class={wrong ? 'error' : 'muted'} role="alert" hidden={!told}>
+          {told}
+        </p>
+        <button class="button primary" disabled={busy || ticket.trim() === ''}>
+          {busy ? t('joining') : end ? t('again') : t('watch')}
+        </button>
+      </form>
+    </WayIn>
   );
 }
 

@@ -79,6 +79,75 @@ export function Prefs() {
   );
 }
 
+/** What a page is called, a sentence about it, and at its side what can be done there. */
+export function PageHead({ title, lead, children }: { title: string; lead: ComponentChildren; children?: ComponentChildren }) {
+  return (
+    <div class="head">
+      <div>
+        <h1>{title}</h1>
+        <p class="lead">{lead}</p>
+      </div>
+      {children}
+    </div>
+  );
+}
+
+/** A page with one panel, through which one comes to the others. */
+export function WayIn({ title, lead, children }: { title: string; lead?: string; children: ComponentChildren }) {
+  return (
+    <div class="gate">
+      <main class="card panel">
+        <Brand />
+        <div>
+          <h1>{title}</h1>
+          {lead && <p class="muted small lead">{lead}</p>}
+        </div>
+        {children}
+      </main>
+      <div class="foot">
+        <Prefs />
+      </div>
+    </div>
+  );
+}
+
+export interface Column<Row> {
+  head: string;
+  /** Of its head and its cells. */
+  class?: string;
+  /** `lead` names what the row is about, and `actions` what can be done: neither needs its head beside it. */
+  kind?: 'lead' | 'actions';
+  cell: (row: Row) => ComponentChildren;
+}
+
+/** A table, of which a phone shows each row as a card with the heads beside the cells. `mark` and `idOf` name a row, to the page and to tests. */
+export function Table<Row>({ rows, columns, mark, idOf }: { rows: Row[]; columns: Column<Row>[]; mark: string; idOf: (row: Row) => string }) {
+  return (
+    <table class="table">
+      <thead>
+        <tr>
+          {columns.map(({ head, kind, ...column }) => (
+            <th key={head} scope="col" class={column.class}>
+              {kind === 'actions' ? <span class="hidden">{head}</span> : head}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <tr key={idOf(row)} {...{ [`data-${mark}`]: idOf(row) }}>
+            {columns.map(({ head, kind, cell, ...column }) => (
+              <td key={head} class={kind === 'lead' ? 'lead-cell clip' : kind === 'actions' ? 'bare' : column.class} data-label={kind ? undefined : head}>
+                {kind === 'actions' ? <div class="row-actions">{cell(row)}</div> : cell(row)}
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
 export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ComponentChildren }) {
   return (
     <div class="empty">

@@ -3,7 +3,7 @@ import { ApiError, at, call, type Conference, type FeedEvent, type Member, type 
 import { useFeed } from '../feed';
 import { flowing, LivePicture } from '../player';
 import { bitrate, clock, clockSeconds, moment, span, t } from '../text';
-import { attempt, Confirm, CopyButton, Dialog, Empty, Icon } from '../ui';
+import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, type Column } from '../ui';
 import { kindName, nameOf, ownerOf, pictureOf, roleName, sentence, title } from '../words';
 
 /** Live pictures at once: the places for video of a conference, and what a laptop decodes. */
@@ -276,6 +276,40 @@ function Members({ conference, onKick }: { conference: Conference; onKick: (name
       if (!granted) select.value = String(member.role);
     });
   };
+  const columns: Column<Member>[] = [
+    {
+      head: t('name'),
+      kind: 'lead',
+      cell: (member) => (
+        <>
+          <span class="strong">{nameOf(member)}</span> {member.nickName && member.nickName !== member.name && <span class="muted small">{member.name}</span>}{' '}
+          {member.muted.audio && <span class="badge warn">{t('soundMuted')}</span>} {member.muted.video && <span class="badge warn">{t('picturesMuted')}</span>}
+        </>
+      ),
+    },
+    {
+      head: t('role'),
+      cell: (member) => (
+        <select class="select" aria-label={t('roleOf', { name: member.name })} value={String(member.role)} onChange={grant(member)}>
+          {([7, 3, 1] as const).map((role) => (
+            <option key={role} value={String(role)} selected={member.role === role}>
+              {roleName(role)}
+            </option>
+          ))}
+        </select>
+      ),
+    },
+    { head: t('joined'), class: 'number', cell: (member) => clock(member.joinedAt) },
+    {
+      head: t('actions'),
+      kind: 'actions',
+      cell: (member) => (
+        <button type="button" class="button ghost danger" aria-label={t('kickName', { name: member.name })} onClick={() => onKick(member.name)}>
+          {t('kick')}
+        </button>
+      ),
+    },
+  ];
   return (
     <section class="card">
       <header>
@@ -288,47 +322,7 @@ function Members({ conference, onKick }: { conference: Conference; onKick: (name
           {t('noMembersHow')}
         </Empty>
       ) : (
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">{t('name')}</th>
-              <th scope="col">{t('role')}</th>
-              <th scope="col">{t('joined')}</th>
-              <th scope="col">
-                <span class="hidden">{t('actions')}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {conference.members.map((member) => (
-              <tr key={member.id} data-member={member.name}>
-                <td class="lead-cell clip">
-                  <span class="strong">{nameOf(member)}</span> {member.nickName && member.nickName !== member.name && <span class="muted small">{member.name}</span>}{' '}
-                  {member.muted.audio && <span class="badge warn">{t('soundMuted')}</span>} {member.muted.video && <span class="badge warn">{t('picturesMuted')}</span>}
-                </td>
-                <td data-label={t('role')}>
-                  <select class="select" aria-label={t('roleOf', { name: member.name })} value={String(member.role)} onChange={grant(member)}>
-                    {([7, 3, 1] as const).map((role) => (
-                      <option key={role} value={String(role)} selected={member.role === role}>
-                        {roleName(role)}
-                      </option>
-                    ))}
-                  </select>
-                </td>
-                <td class="number" data-label={t('joined')}>
-                  {clock(member.joinedAt)}
-                </td>
-                <td class="bare">
-                  <div class="row-actions">
-                    <button type="button" class="button ghost danger" aria-label={t('kickName', { name: member.name })} onClick={() => onKick(member.name)}>
-                      {t('kick')}
-                    </button>
-                  </div>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table rows={conference.members} columns={columns} mark="member" idOf={(member) => member.name} />
       )}
     </section>
   );

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { conferences, type Conference } from '../api';
 import { count, moment, t } from '../text';
-import { Empty, Trouble, useLoaded } from '../ui';
+import { Empty, PageHead, Table, Trouble, useLoaded, type Column } from '../ui';
 import { kindName, title } from '../words';
 
 const EVERY_MS = 4000;
@@ -17,18 +17,17 @@ export function ConferencesPage() {
   const open = data?.list.length ?? 0;
   return (
     <div class="page">
-      <div class="head">
-        <div>
-          <h1>{t('conferences')}</h1>
-          <p class="lead">{data && (open === 0 ? t('noneOpen') : open === 1 ? t('oneOpen') : data.isCut ? t('cut', { count: count(open) }) : t('conferencesLead', { count: count(open) }))}</p>
-        </div>
+      <PageHead
+        title={t('conferences')}
+        lead={data && (open === 0 ? t('noneOpen') : open === 1 ? t('oneOpen') : data.isCut ? t('cut', { count: count(open) }) : t('conferencesLead', { count: count(open) }))}
+      >
         {open > 0 && (
           <label>
             <span class="hidden">{t('filter')}</span>
             <input class="input" type="search" size={30} placeholder={t('filter')} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
           </label>
         )}
-      </div>
+      </PageHead>
       <Trouble loaded={loaded} />
       {data && (
         <section class="card" aria-label={t('conferences')}>
@@ -47,44 +46,21 @@ export function ConferenceTable({ list }: { list: Conference[] }) {
       </Empty>
     );
   }
-  return (
-    <table class="table">
-      <thead>
-        <tr>
-          <th scope="col">{t('conference')}</th>
-          <th scope="col">{t('kind')}</th>
-          <th scope="col" class="right">
-            {t('members')}
-          </th>
-          <th scope="col" class="right">
-            {t('liveStreams')}
-          </th>
-          <th scope="col" class="right">
-            {t('created')}
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {list.map((conference) => (
-          <tr key={conference.confrId} data-conference={conference.confrId}>
-            <td class="lead-cell clip">
-              <a class={`strong ${title(conference) === conference.confrId ? 'mono' : ''}`} href={`#/conferences/${conference.confrId}`}>
-                {title(conference)}
-              </a>
-            </td>
-            <td data-label={t('kind')}>{kindName(conference.type)}</td>
-            <td class="right number" data-label={t('members')}>
-              {count(conference.members.length)}
-            </td>
-            <td class="right number" data-label={t('liveStreams')}>
-              {count(conference.streams.filter((stream) => stream.live).length)}
-            </td>
-            <td class="right time" data-label={t('created')}>
-              {moment(conference.createdAt)}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
+  return <Table rows={list} columns={columns()} mark="conference" idOf={(conference) => conference.confrId} />;
 }
+
+const columns = (): Column<Conference>[] => [
+  {
+    head: t('conference'),
+    kind: 'lead',
+    cell: (conference) => (
+      <a class={`strong ${title(conference) === conference.confrId ? 'mono' : ''}`} href={`#/conferences/${conference.confrId}`}>
+        {title(conference)}
+      </a>
+    ),
+  },
+  { head: t('kind'), cell: (conference) => kindName(conference.type) },
+  { head: t('members'), class: 'right number', cell: (conference) => count(conference.members.length) },
+  { head: t('liveStreams'), class: 'right number', cell: (conference) => count(conference.streams.filter((stream) => stream.live).length) },
+  { head: t('created'), class: 'right time', cell: (conference) => moment(conference.createdAt) },
+];

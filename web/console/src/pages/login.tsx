@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { ApiError, logIn } from '../api';
 import { t } from '../text';
-import { Brand, Prefs } from '../ui';
+import { WayIn } from '../ui';
 
 export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: () => void }) {
   const [key, setKey] = useState('');
@@ -20,48 +20,38 @@ export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: (
     }
   };
   return (
-    <div class="gate">
-      <main class="card panel">
-        <Brand />
-        <div>
-          <h1>{t('logIn')}</h1>
-          <p class="muted small lead">{t('loginLead')}</p>
-        </div>
-        {wasRejected && !wrong && (
-          <p class="banner" role="alert">
-            {t('keyRejected')}
-          </p>
-        )}
-        <form onSubmit={(event) => void submit(event)}>
-          <label class="field">
-            <span>{t('appKey')}</span>
-            <input
-              class="input mono"
-              type="password"
-              autocomplete="off"
-              spellcheck={false}
-              required
-              autofocus
-              value={key}
-              aria-describedby="key-hint key-error"
-              aria-invalid={wrong === 'key'}
-              onInput={(event) => setKey(event.currentTarget.value)}
-            />
-            <small class="hint" id="key-hint">
-              {t('appKeyHint')}
-            </small>
-          </label>
-          <p class="error" id="key-error" role="alert" hidden={!wrong}>
-            {wrong === 'key' ? t('wrongKey') : wrong ? t('noAnswerNow') : ''}
-          </p>
-          <button class="button primary" disabled={busy || key.trim() === ''}>
-            {busy ? t('checking') : t('logIn')}
-          </button>
-        </form>
-      </main>
-      <div class="foot">
-        <Prefs />
-      </div>
-    </div>
+    <WayIn title={t('logIn')} lead={t('loginLead')}>
+      {wasRejected && !wrong && (
+        <p class="banner" role="alert">
+          {t('keyRejected')}
+        </p>
+      )}
+      <form onSubmit={(event) => void submit(event)}>
+        <label class="field">
+          <span>{t('appKey')}</span>
+          <input
+            class="input mono"
+            type="password"
+            autocomplete="off"
+            spellcheck={false}
+            required
+            autofocus
+            value={key}
+            aria-describedby="key-hint key-error"
+            aria-invalid={wrong === 'key'}
+            onInput={(event) => setKey(event.currentTarget.value)}
+          />
+          <small class="hint" id="key-hint">
+            {t('appKeyHint')}
+          </small>
+        </label>
+        <p class="error" id="key-error" role="alert" hidden={!wrong}>
+          {wrong === 'key' ? t('wrongKey') : wrong ? t('noAnswerNow') : ''}
+        </p>
+        <button class="button primary" disabled={busy || key.trim() === ''}>
+          {busy ? t('checking') : t('logIn')}
+        </button>
+      </form>
+    </WayIn>
   );
 }

@@ -1,11 +1,13 @@
 import { call, conferences, type Overview } from '../api';
 import { Metric, Refusals, Traffic } from '../chart';
 import { count, span, t } from '../text';
-import { Empty, Trouble, useLoaded } from '../ui';
+import { Empty, PageHead, Trouble, useLoaded } from '../ui';
 import { ConferenceTable } from './conferences';
 
 const EVERY_MS = 4000;
 const NEWEST = 5;
+/** A message that is under way is no trouble. */
+const LAG_TOLD_MS = 10_000;
 
 export function OverviewPage() {
   const loaded = useLoaded(() => call<Overview>('GET', 'v1/overview'), EVERY_MS);
@@ -15,12 +17,7 @@ export function OverviewPage() {
   const lag = Math.max(0, ...(data?.webhooks.map((queue) => queue.lagMs) ?? []));
   return (
     <div class="page">
-      <div class="head">
-        <div>
-          <h1>{t('overview')}</h1>
-          <p class="lead">{t('overviewLead')}</p>
-        </div>
-      </div>
+      <PageHead title={t('overview')} lead={t('overviewLead')} />
       <Trouble loaded={loaded} />
       {waiting > 0 && lag > LAG_TOLD_MS && (
         <div class="banner" role="status">
@@ -65,6 +62,3 @@ export function OverviewPage() {
     </div>
   );
 }
-
-/** A message that is under way is no trouble. */
-const LAG_TOLD_MS = 10_000;

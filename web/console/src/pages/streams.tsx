@@ -1,6 +1,6 @@
 import { at, call, conferences, type Conference, type Stats, type Stream } from '../api';
 import { bitrate, count, span, t, type TextKey } from '../text';
-import { Empty, Trouble, useLoaded } from '../ui';
+import { Empty, PageHead, Table, Trouble, useLoaded, type Column } from '../ui';
 import { ownerOf, pictureOf, title } from '../words';
 
 const EVERY_MS = 3000;
@@ -49,12 +49,7 @@ export function StreamsPage() {
   const data = loaded.data;
   return (
     <div class="page">
-      <div class="head">
-        <div>
-          <h1>{t('streams')}</h1>
-          <p class="lead">{t('streamsLead')}</p>
-        </div>
-      </div>
+      <PageHead title={t('streams')} lead={t('streamsLead')} />
       <Trouble loaded={loaded} />
       {data && data.rows.length === 0 && (
         <section class="card">
@@ -66,38 +61,7 @@ export function StreamsPage() {
       {data && data.rows.length > 0 && (
         <>
           <section class="card" aria-label={t('streams')}>
-            <table class="table">
-              <thead>
-                <tr>
-                  <th scope="col">{t('stream')}</th>
-                  <th scope="col">{t('health')}</th>
-                  <th scope="col">{t('picture')}</th>
-                  <th scope="col" class="right">
-                    {t('bitrate')}
-                  </th>
-                  <th scope="col" class="right">
-                    {t('fps')}
-                  </th>
-                  <th scope="col" class="right">
-                    {t('keyframes')}
-                  </th>
-                  <th scope="col" class="right">
-                    {t('viewers')}
-                  </th>
-                  <th scope="col" class="right">
-                    {t('drops')}
-                  </th>
-                  <th scope="col" class="right">
-                    {t('delay')}
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.rows.map((row) => (
-                  <StreamRow key={row.stream.id} row={row} />
-                ))}
-              </tbody>
-            </table>
+            <Table rows={data.rows} columns={columns()} mark="stream" idOf={({ stream }) => stream.id} />
           </section>
           <p class="hint">
             {t('healthHow')} {data.isCut && t('statsCut', { count: STATS_MAX })}
@@ -108,40 +72,38 @@ export function StreamsPage() {
   );
 }
 
-function StreamRow({ row }: { row: Row }) {
-  const { conference, stream, stats } = row;
-  const { text, tone } = health(row);
-  const shown = stream.live ? stats : null;
-  return (
-    <tr data-stream={stream.id}>
-      <td class="lead-cell clip">
+/** A figure of a stream that is live, as far as it is known. */
+const figure = (head: string, show: (stats: Stats) => string | null): Column<Row> => ({
+  head,
+  class: 'right number',
+  cell: ({ stream, stats }) => (stream.live && stats ? show(stats) : null) ?? '–',
+});
+
+const columns = (): Column<Row>[] => [
+  {
+    head: t('stream'),
+    kind: 'lead',
+    cell: ({ conference, stream }) => (
+      <>
         <a class="strong" href={`#/conferences/${conference.confrId}`}>
           {ownerOf(stream)} · {stream.rtcId}
         </a>
         <div class="small muted">{title(conference)}</div>
-      </td>
-      <td data-label={t('health')}>
-        <span class={`badge ${tone}`}>{t(text)}</span>
-      </td>
-      <td data-label={t('picture')}>{pictureOf(stream)}</td>
-      <td class="right number" data-label={t('bitrate')}>
-        {shown ? bitrate(shown.videoBitrateBps + shown.audioBitrateBps) : '–'}
-      </td>
-      <td class="right number" data-label={t('fps')}>
-        {shown ? shown.fps.toFixed(1) : '–'}
-      </td>
-      <td class="right number" data-label={t('keyframes')}>
-        {shown?.keyframeGapMs != null ? span(shown.keyframeGapMs) : '–'}
-      </td>
-      <td class="right number" data-label={t('viewers')}>
-        {shown ? count(shown.viewers) : '–'}
-      </td>
-      <td class="right number" data-label={t('drops')}>
-        {shown ? count(shown.droppedPackets) : '–'}
-      </td>
-      <td class="right number" data-label={t('delay')}>
-        {shown?.addedDelayMs != null ? span(shown.addedDelayMs) : '–'}
-      </td>
-    </tr>
-  );
-}
+      </>
+    ),
+  },
+  {
+    head: t('health'),
+    cell: (row) => {
+      const { text, tone } = health(row);
+      return <span class={`badge ${tone}`}>{t(text)}</span>;
+    },
+  },
+  { head: t('picture'), cell: ({ stream }) => pictureOf(stream) },
+  figure(t('bitrate'), (stats) => bitrate(stats.videoBitrateBps + stats.audioBitrateBps)),
+  figure(t('fps'), (stats) => stats.fps.toFixed(1)),
+  figure(t('keyframes'), (stats) => (stats.keyframeGapMs === null ? null : span(stats.keyframeGapMs))),
+  figure(t('viewers'), (stats) => count(stats.viewers)),
+  figure(t('drops'), (stats) => count(stats.droppedPackets)),
+  figure(t('delay'), (stats) => (stats.addedDelayMs === null ? null : span(stats.addedDelayMs))),
+];

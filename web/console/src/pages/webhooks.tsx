@@ -1,8 +1,10 @@
 import { call, type DeadLetter, type Overview, type Target } from '../api';
 import { count, moment, span, t } from '../text';
-import { attempt, Empty, Icon, Trouble, useLoaded } from '../ui';
+import { attempt, Empty, Icon, PageHead, Table, Trouble, useLoaded, type Column } from '../ui';
 
 const EVERY_MS = 4000;
+
+type Queue = Overview['webhooks'][number];
 
 async function load() {
   const [{ targets }, { deadLetters }, { webhooks }] = await Promise.all([
@@ -22,12 +24,7 @@ export function WebhooksPage() {
   };
   return (
     <div class="page">
-      <div class="head">
-        <div>
-          <h1>{t('webhooks')}</h1>
-          <p class="lead">{t('webhooksLead')}</p>
-        </div>
-      </div>
+      <PageHead title={t('webhooks')} lead={t('webhooksLead')} />
       <Trouble loaded={loaded} />
       {data && (
         <>
@@ -40,37 +37,7 @@ export function WebhooksPage() {
                 {t('noTargetsHow')}
               </Empty>
             ) : (
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">{t('target')}</th>
-                    <th scope="col">{t('types')}</th>
-                    <th scope="col">{t('state')}</th>
-                    <th scope="col">{t('queue')}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {data.targets.map((target) => {
-                    const queue = data.queues.get(target.id);
-                    const waits = queue && queue.waitingConferences > 0;
-                    return (
-                      <tr key={target.id} data-target={target.id}>
-                        <td class="lead-cell clip">
-                          <span class="strong">{target.id}</span>
-                          <div class="small muted">{target.url}</div>
-                        </td>
-                        <td data-label={t('types')}>{target.events ? target.events.join(', ') : t('allTypes')}</td>
-                        <td data-label={t('state')}>
-                          <span class={`badge ${target.enabled ? 'ok' : ''}`}>{t(target.enabled ? 'enabled' : 'disabled')}</span>
-                        </td>
-                        <td data-label={t('queue')} class="number">
-                          {waits ? <span class="badge warn">{t('queueSome', { count: count(queue.waitingConferences), span: span(queue.lagMs) })}</span> : t('queueNone')}
-                        </td>
-                      </tr>
-                    );
-                  })}
-                </tbody>
-              </table>
+              <Table rows={data.targets} columns={targetColumns(data.queues)} mark="target" idOf={(target) => target.id} />
             )}
           </section>
           <section class="card">
@@ -87,52 +54,7 @@ export function WebhooksPage() {
                 {t('noDeadHow')}
               </Empty>
             ) : (
-              <table class="table">
-                <thead>
-                  <tr>
-                    <th scope="col">{t('conference')}</th>
-                    <th scope="col">{t('target')}</th>
-                    <th scope="col">{t('lastError')}</th>
-                    <th scope="col" class="right">
-                      {t('attempts')}
-                    </th>
-                    <th scope="col">{t('firstFailure')}</th>
-                    <th scope="col">
-                      <span class="hidden">{t('actions')}</span>
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {data.deadLetters.map((letter) => (
-                    <tr key={letter.id} data-letter={letter.id}>
-                      <td class="lead-cell clip">
-                        <span class="mono strong">{letter.confrId}</span>
-                        <div class="small muted">{t('range', { from: letter.fromSeq, to: letter.toSeq })}</div>
-                      </td>
-                      <td data-label={t('target')}>{letter.targetId}</td>
-                      <td data-label={t('lastError')} class="clip">
-                        {letter.lastError}
-                      </td>
-                      <td data-label={t('attempts')} class="right number">
-                        {count(letter.attempts)}
-                      </td>
-                      <td class="time" data-label={t('firstFailure')}>{moment(letter.firstFailureAt)}</td>
-                      <td class="bare">
-                        <div class="row-actions">
-                          {letter.replaying ? (
-                            <span class="badge accent">{t('replaying')}</span>
-                          ) : (
-                            <button type="button" class="button" aria-label={t('replayOf', { confrId: letter.confrId })} onClick={() => void replay(letter)}>
-                              <Icon name="replay" />
-                              {t('replay')}
-                            </button>
-                          )}
-                        </div>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+              <Table rows={data.deadLetters} columns={letterColumns(replay)} mark="letter" idOf={(letter) => letter.id} />
             )}
           </section>
         </>
@@ -140,3 +62,57 @@ export function WebhooksPage() {
     </div>
   );
 }
+
+const targetColumns = (queues: Map<string, Queue>): Column<Target>[] => [
+  {
+    head: t('target'),
+    kind: 'lead',
+    cell: (target) => (
+      <>
+        <span class="strong">{target.id}</span>
+        <div class="small muted">{target.url}</div>
+      </>
+    ),
+  },
+  { head: t('types'), cell: (target) => (target.events ? target.events.join(', ') : t('allTypes')) },
+  { head: t('state'), cell: (target) => <span class={`badge ${target.enabled ? 'ok' : ''}`}>{t(target.enabled ? 'enabled' : 'disabled')}</span> },
+  {
+    head: t('queue'),
+    class: 'number',
+    cell: ({ id }) => {
+      const queue = queues.get(id);
+      if (!queue || queue.waitingConferences === 0) return t('queueNone');
+      return <span class="badge warn">{t('queueSome', { count: count(queue.waitingConferences), span: span(queue.lagMs) })}</span>;
+    },
+  },
+];
+
+const letterColumns = (replay: (letter: DeadLetter) => Promise<void>): Column<DeadLetter>[] => [
+  {
+    head: t('conference'),
+    kind: 'lead',
+    cell: (letter) => (
+      <>
+        <span class="mono strong">{letter.confrId}</span>
+        <div class="small muted">{t('range', { from: letter.fromSeq, to: letter.toSeq })}</div>
+      </>
+    ),
+  },
+  { head: t('target'), cell: (letter) => letter.targetId },
+  { head: t('lastError'), class: 'clip', cell: (letter) => letter.lastError },
+  { head: t('attempts'), class: 'right number', cell: (letter) => count(letter.attempts) },
+  { head: t('firstFailure'), class: 'time', cell: (letter) => moment(letter.firstFailureAt) },
+  {
+    head: t('actions'),
+    kind: 'actions',
+    cell: (letter) =>
+      letter.replaying ? (
+        <span class="badge accent">{t('replaying')}</span>
+      ) : (
+        <button type="button" class="button" aria-label={t('replayOf', { confrId: letter.confrId })} onClick={() => void replay(letter)}>
+          <Icon name="replay" />
+          {t('replay')}
+        </button>
+      ),
+  },
+];
