@@ -22,8 +22,16 @@ const PAGES = [
   { name: 'webhooks', page: WebhooksPage },
 ] as const;
 
-/** The address behind `#/`, as words. */
-const place = () => location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+/** The address behind `#/`, as words. Who types one may mistype it. */
+const place = () => location.hash.replace(/^#\/?/, '').split('/').map(readable);
+
+function readable(word: string): string {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
+}
 
 function Console() {
   usePrefs();
