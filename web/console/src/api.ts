@@ -1,5 +1,7 @@
 // Calls of the API with the app key. The key lives in this tab's session storage and nowhere else.
 
+import { inTab } from './kept';
+
 export type Role = 7 | 3 | 1;
 
 export interface Member {
@@ -106,7 +108,7 @@ export interface FeedEvent {
   reason?: number | string;
 }
 
-const KEY = 'tidegate.key';
+const KEY = 'key';
 /** Conferences that are read at most: an operator with more looks for one by its id. */
 const CONFERENCES_MAX = 500;
 
@@ -124,7 +126,7 @@ export class ApiError extends Error {
 /** The gateway's address, one level above /console/. */
 export const root = new URL('../', location.href.split('#')[0]);
 
-let key = sessionStorage.getItem(KEY) ?? '';
+let key = inTab.get(KEY) ?? '';
 let rejected: () => void = () => {};
 
 export function isLoggedIn(): boolean {
@@ -140,12 +142,12 @@ export function onRejected(heard: () => void): void {
 export async function logIn(given: string): Promise<void> {
   await send('GET', 'v1/overview', undefined, given);
   key = given;
-  sessionStorage.setItem(KEY, given);
+  inTab.set(KEY, given);
 }
 
 export function logOut(): void {
   key = '';
-  sessionStorage.removeItem(KEY);
+  inTab.remove(KEY);
 }
 
 async function send<T>(method: string, path: string, body: unknown, bearer: string): Promise<T> {

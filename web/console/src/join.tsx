@@ -5,12 +5,13 @@ import './style.css';
 import { Conference, webPlatform, type Stream, type Subscription, type TidegateError } from '@tidegate/client';
 import { render } from 'preact';
 import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { inTab } from './kept';
 import { flowing, play, Veil } from './player';
 import { usePrefs } from './prefs';
 import { t, type TextKey } from './text';
 import { Brand, Empty, Icon, Prefs, Toasts, WayIn } from './ui';
 
-const TICKET = 'tidegate.ticket';
+const TICKET = 'ticket';
 /** What a live-player would say. */
 const FLOWING = 2004;
 const LOST = -2301;
@@ -20,10 +21,10 @@ const EVENTS = ['stateChanged', 'memberJoined', 'memberExited', 'memberChanged',
 function ticketOfLink(): string {
   const given = new URLSearchParams(location.hash.slice(1)).get('ticket');
   if (given) {
-    sessionStorage.setItem(TICKET, given);
+    inTab.set(TICKET, given);
     history.replaceState(null, '', location.pathname + location.search);
   }
-  return given ?? sessionStorage.getItem(TICKET) ?? '';
+  return given ?? inTab.get(TICKET) ?? '';
 }
 
 /** The conference that a ticket opens. It may also be a whole link. */
@@ -102,7 +103,7 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
     const conference = new Conference({ apiURL, platform: webPlatform({ fetch: lastingFetch }) });
     try {
       await conference.join({ ...read, ...(name.trim() ? { nickName: name.trim() } : {}) });
-      sessionStorage.setItem(TICKET, read.ticket);
+      inTab.set(TICKET, read.ticket);
       onJoined(conference);
     } catch (error) {
       setWrong(refusal(error as TidegateError));

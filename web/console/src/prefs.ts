@@ -1,20 +1,13 @@
 // What the reader chose: language and light. Kept in the browser, as it says nothing about the app.
 
 import { useEffect, useState } from 'preact/hooks';
+import { inBrowser } from './kept';
 
 export type Language = 'en' | 'zh';
 export type Theme = 'auto' | 'light' | 'dark';
 
-const stored = (name: string) => {
-  try {
-    return localStorage.getItem(`tidegate.${name}`);
-  } catch {
-    return null;
-  }
-};
-
-let language: Language = (stored('language') ?? navigator.language).toLowerCase().startsWith('zh') ? 'zh' : 'en';
-let theme: Theme = (['light', 'dark'] as const).find((one) => one === stored('theme')) ?? 'auto';
+let language: Language = (inBrowser.get('language') ?? navigator.language).toLowerCase().startsWith('zh') ? 'zh' : 'en';
+let theme: Theme = (['light', 'dark'] as const).find((one) => one === inBrowser.get('theme')) ?? 'auto';
 const heard = new Set<() => void>();
 
 function apply(): void {
@@ -24,11 +17,7 @@ function apply(): void {
 }
 
 function keep(name: string, value: string): void {
-  try {
-    localStorage.setItem(`tidegate.${name}`, value);
-  } catch {
-    // It holds for this page.
-  }
+  inBrowser.set(name, value);
   apply();
   heard.forEach((tell) => tell());
 }

@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, at, call, type Conference, type FeedEvent, type Member, type Role, type Stats, type Stream } from '../api';
 import { useFeed } from '../feed';
+import { inTab } from '../kept';
 import { flowing, LivePicture } from '../player';
 import { bitrate, clock, clockSeconds, moment, span, t } from '../text';
 import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, type Column } from '../ui';
@@ -9,7 +10,7 @@ import { kindName, nameOf, ownerOf, pictureOf, roleName, sentence, title } from 
 /** Live pictures at once: the places for video of a conference, and what a laptop decodes. */
 const PREVIEWS_MAX = 9;
 const STATS_EVERY_MS = 2500;
-const PREVIEWS = 'tidegate.previews';
+const PREVIEWS = 'previews';
 
 type Asked = { what: 'end' } | { what: 'kick'; name: string } | { what: 'invite' } | null;
 
@@ -17,7 +18,7 @@ export function ConferencePage({ id }: { id: string }) {
   const [conference, setConference] = useState<Conference | null>(null);
   const [trouble, setTrouble] = useState<'gone' | 'ended' | 'network' | null>(null);
   const [asked, setAsked] = useState<Asked>(null);
-  const [previews, setPreviews] = useState(() => sessionStorage.getItem(PREVIEWS) !== 'off');
+  const [previews, setPreviews] = useState(() => inTab.get(PREVIEWS) !== 'off');
   const load = useLatest(async () => {
     try {
       setConference(await call<Conference>('GET', at(id)));
@@ -31,7 +32,7 @@ export function ConferencePage({ id }: { id: string }) {
   useEffect(load, [id]);
   const isOver = feed.isOver || trouble === 'ended' || trouble === 'gone';
   const toggle = () => {
-    sessionStorage.setItem(PREVIEWS, previews ? 'off' : 'on');
+    inTab.set(PREVIEWS, previews ? 'off' : 'on');
     setPreviews(!previews);
   };
 
