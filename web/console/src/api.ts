@@ -111,6 +111,8 @@ export interface FeedEvent {
 const KEY = 'key';
 /** Conferences that are read at most: an operator with more looks for one by its id. */
 const CONFERENCES_MAX = 500;
+/** The gateway answers in milliseconds. A connection that is gone without a word would hold a page for minutes. */
+const ANSWER_MAX_MS = 20_000;
 
 /** A "no" of the gateway, or `network` where it did not answer. */
 export class ApiError extends Error {
@@ -140,6 +142,8 @@ export function onRejected(heard: () => void): void {
 
 /** Keeps the key if the gateway takes it. */
 export async function logIn(given: string): Promise<void> {
+  // What no header can carry is no key.
+  if (!/^[\x21-\x7e]+$/.test(given)) throw new ApiError('unauthenticated', 401, 'a key has letters, digits, a dot, - and _ only');
   await send('GET', 'v1/overview', undefined, given);
   key = given;
   inTab.set(KEY, given);
@@ -151,7 +155,10 @@ export function logOut(): void {
 }
 
 async function send<T>(method: string, path: string, body: unknown, bearer: string): Promise<T> {
+  const silence = new AbortController();
+  const timer = setTimeout(() => silence.abort(), ANSWER_MAX_MS);
   let answer: Response;
+  let text: string;
   try {
     answer = await fetch(new URL(path, root), {
       method,
@@ -159,26 +166,33 @@ async function send<T>(method: string, path: string, body: unknown, bearer: stri
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: 'no-store',
       credentials: 'omit',
+      signal: silence.signal,
     });
+    text = await answer.text();
   } catch (error) {
     throw new ApiError('network', 0, String(error));
+  } finally {
+    clearTimeout(timer);
   }
-  const text = await answer.text();
-  if (answer.ok) return (text === '' ? null : JSON.parse(text)) as T;
-  let problem: { reason?: string; detail?: string } = {};
+  let read: unknown = null;
   try {
-    problem = JSON.parse(text);
+    if (text !== '') read = JSON.parse(text);
   } catch {
     // Something in between answered.
+    throw new ApiError('network', answer.status, `${answer.status}`);
   }
+  if (answer.ok) return read as T;
+  const problem = (read ?? {}) as { reason?: string; detail?: string };
   throw new ApiError(problem.reason ?? 'network', answer.status, problem.detail ?? `${answer.status}`);
 }
 
 export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const bearer = key;
   try {
-    return await send<T>(method, path, body, key);
+    return await send<T>(method, path, body, bearer);
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401) rejected();
+    // What a key of before is told says nothing of the one of now.
+    if (error instanceof ApiError && error.status === 401 && bearer === key) rejected();
     throw error;
   }
 }

@@ -266,6 +266,11 @@ export function Toasts() {
   );
 }
 
+/** Why something was not done, for a person. */
+export function refusal(error: Error): string {
+  return (error as { reason?: string }).reason === 'network' ? t('noAnswerNow') : t('failed', { detail: error.message });
+}
+
 /** Does something that may be refused, and says so. */
 export async function attempt(what: () => Promise<unknown>, done?: string): Promise<boolean> {
   try {
@@ -273,7 +278,7 @@ export async function attempt(what: () => Promise<unknown>, done?: string): Prom
     if (done) toast(done);
     return true;
   } catch (error) {
-    toast(t('failed', { detail: (error as Error).message }), true);
+    toast(refusal(error as Error), true);
     return false;
   }
 }

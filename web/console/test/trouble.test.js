@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { browse, logIn, Stage } from './support/stage.js';
+import { browse, logIn, open, Stage } from './support/stage.js';
 
 let stage;
 let browser;
@@ -17,6 +17,9 @@ after(async () => {
   await stage?.close();
 });
 
+/** Answers with a refusal of the gateway. */
+const refuse = (status, reason, detail) => (route) => route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify({ reason, detail }) });
+
 test('an address that cannot be read leads to the overview', async () => {
   const { page, context, faults } = await logIn(browser, stage);
   await page.goto(`${stage.http}/console/#/%E0%A4%A`);
@@ -24,6 +27,25 @@ test('an address that cannot be read leads to the overview', async () => {
   await page.reload();
   await page.getByRole('heading', { name: 'Overview' }).waitFor();
   assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test('who cannot log in is told why', async () => {
+  const { page, context } = await open(browser, stage, '/console/');
+  const give = async (key) => {
+    await page.locator('input[type=password]').fill(key);
+    await page.locator('form button').click();
+  };
+  // No header can carry it, so that no gateway is ever asked.
+  await give('app.密钥…');
+  await page.getByText('This app key is not valid.').waitFor();
+  await page.route('**/v1/overview', refuse(429, 'rate_limited', 'too many wrong credentials from this address'));
+  await give(stage.gateway.key);
+  await page.getByRole('alert').getByText('too many wrong credentials from this address').waitFor();
+  await page.unroute('**/v1/overview');
+  await context.setOffline(true);
+  await give(stage.gateway.key);
+  await page.getByText('The gateway does not answer').waitFor();
   await context.close();
 });
 
@@ -50,5 +72,52 @@ test('a browser that keeps nothing shows both pages all the same', async () => {
   await page.goto(`${stage.http}/join#ticket=${ticket}`);
   await page.getByRole('button', { name: 'Watch' }).click();
   await page.getByText('Nobody is live yet').waitFor();
+  await context.close();
+});
+
+test('an answer to a key of before logs nobody out', async () => {
+  const { page, context } = await open(browser, stage, '/console/');
+  let late = null;
+  const asked = new Promise((resolve) => {
+    late = resolve;
+  });
+  await page.route('**/v1/**', (route) => {
+    const headers = route.request().headers();
+    if (!headers.authorization?.endsWith('old.key')) return route.continue();
+    if (route.request().url().includes('/v1/conferences')) return late(route);
+    return route.continue({ headers: { ...headers, authorization: `Bearer ${stage.gateway.key}` } });
+  });
+  const give = async (key) => {
+    await page.locator('input[type=password]').fill(key);
+    await page.locator('form button').click();
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  };
+  await give('old.key');
+  const held = await asked;
+  await page.getByTestId('log-out').locator('visible=true').click();
+  await give(stage.gateway.key);
+  const answered = page.waitForResponse((response) => response.status() === 401);
+  await refuse(401, 'unauthenticated', 'no such key')(held);
+  await answered;
+  await page.getByRole('link', { name: 'Conferences', exact: true }).click();
+  await page.getByRole('heading', { name: 'Conferences' }).waitFor();
+  await context.close();
+});
+
+test('a call that is never answered is given up', async () => {
+  const { page, context } = await open(browser, stage, '/console/');
+  await page.clock.install();
+  await page.reload();
+  await page.locator('input[type=password]').fill(stage.gateway.key);
+  const asked = new Promise((resolve) => {
+    void page.route('**/v1/conferences?*', () => resolve());
+  });
+  await page.locator('form button').click();
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await page.getByRole('link', { name: 'Conferences', exact: true }).click();
+  await asked;
+  await page.getByText('Loading…').waitFor();
+  await page.clock.fastForward(60_000);
+  await page.getByRole('alert').getByText('The gateway does not answer').waitFor();
   await context.close();
 });

@@ -1,12 +1,12 @@
 import { useState } from 'preact/hooks';
 import { ApiError, logIn } from '../api';
 import { t } from '../text';
-import { WayIn } from '../ui';
+import { refusal, WayIn } from '../ui';
 
 export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: () => void }) {
   const [key, setKey] = useState('');
   const [busy, setBusy] = useState(false);
-  const [wrong, setWrong] = useState<'key' | 'network' | null>(null);
+  const [wrong, setWrong] = useState<Error | null>(null);
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
@@ -15,10 +15,11 @@ export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: (
       await logIn(key.trim());
       onDone();
     } catch (error) {
-      setWrong(error instanceof ApiError && error.status === 401 ? 'key' : 'network');
+      setWrong(error as Error);
       setBusy(false);
     }
   };
+  const isKey = wrong instanceof ApiError && wrong.status === 401;
   return (
     <WayIn title={t('logIn')} lead={t('loginLead')}>
       {wasRejected && !wrong && (
@@ -38,7 +39,7 @@ export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: (
             autofocus
             value={key}
             aria-describedby="key-hint key-error"
-            aria-invalid={wrong === 'key'}
+            aria-invalid={isKey}
             onInput={(event) => setKey(event.currentTarget.value)}
           />
           <small class="hint" id="key-hint">
@@ -46,7 +47,7 @@ export function Login({ wasRejected, onDone }: { wasRejected: boolean; onDone: (
           </small>
         </label>
         <p class="error" id="key-error" role="alert" hidden={!wrong}>
-          {wrong === 'key' ? t('wrongKey') : wrong ? t('noAnswerNow') : ''}
+          {wrong && (isKey ? t('wrongKey') : refusal(wrong))}
         </p>
         <button class="button primary" disabled={busy || key.trim() === ''}>
           {busy ? t('checking') : t('logIn')}
