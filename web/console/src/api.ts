@@ -106,6 +106,8 @@ export interface FeedEvent {
   from?: Member | null;
   body?: unknown;
   reason?: number | string;
+  /** Why the gateway lets nobody in here, by its word for it: nothing has happened in the conference. */
+  failed?: string;
 }
 
 const KEY = 'key';

@@ -17,7 +17,7 @@ export interface Feed {
   isOver: boolean;
 }
 
-/** Follows the conference; `changed` hears of each event, and of each connection, which may have missed some. */
+/** Follows the conference; `changed` hears of each event, and of each connection that begins or is lost, which may have missed some. */
 export function useFeed(id: string, changed: () => void): Feed {
   const [feed, setFeed] = useState<Feed>({ events: [], isConnected: false, isOver: false });
   useEffect(() => {
@@ -40,6 +40,7 @@ export function useFeed(id: string, changed: () => void): Feed {
         if (first) void before(event.seq);
         return;
       }
+      if (event.failed !== undefined) return;
       if (event.seq > seen) seen = event.seq;
       add([event]);
       if (event.type === 'conferenceExit') end();
@@ -67,6 +68,8 @@ export function useFeed(id: string, changed: () => void): Feed {
         if (over || own !== socket) return;
         if (code === 1000 || code === 4410) return end();
         setFeed((now) => ({ ...now, isConnected: false }));
+        // Why it was lost, a socket does not tell: an answer does.
+        changed();
         timer = window.setTimeout(open, wait);
         wait = Math.min(wait * 2, WAIT_MAX_MS);
       };

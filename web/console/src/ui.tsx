@@ -319,7 +319,7 @@ export function useLoaded<T>(load: () => Promise<T>, everyMs: number, key = ''):
 }
 
 /** What to show while there is nothing yet, or above what has become old. */
-export function Trouble({ loaded }: { loaded: Loaded<unknown> }) {
+export function Trouble({ loaded }: { loaded: Pick<Loaded<unknown>, 'data' | 'error'> }) {
   if (loaded.error) {
     const network = (loaded.error as { reason?: string }).reason === 'network';
     return (

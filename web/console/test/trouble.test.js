@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { browse, logIn, open, Stage } from './support/stage.js';
+import { advances, browse, logIn, open, Stage } from './support/stage.js';
 
 let stage;
 let browser;
@@ -119,5 +119,82 @@ test('a call that is never answered is given up', async () => {
   await page.getByText('Loading…').waitFor();
   await page.clock.fastForward(60_000);
   await page.getByRole('alert').getByText('The gateway does not answer').waitFor();
+  await context.close();
+});
+
+test('a refusal does not end a conference, and passes', async () => {
+  const confrId = await stage.conference();
+  const { page, context } = await logIn(browser, stage);
+  const path = `**/v1/conferences/${confrId}`;
+  await page.route(path, refuse(503, 'store_unavailable', 'the store does not answer'));
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await page.getByRole('alert').getByText('the store does not answer').waitFor();
+  await page.unroute(path);
+  await page.getByRole('heading', { name: confrId }).waitFor();
+  await page.getByRole('alert').waitFor({ state: 'detached' });
+
+  await page.goto(`${stage.http}/console/#/conferences/TS_nothing`);
+  await page.getByRole('heading', { name: 'There is no such conference in this app.' }).waitFor();
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await page.getByRole('heading', { name: confrId }).waitFor();
+
+  // Of a conference that is shown, the last that was known stays.
+  await page.route(path, refuse(503, 'store_unavailable', 'the store does not answer'));
+  await stage.join(confrId, 'anna');
+  await page.getByRole('alert').getByText('the store does not answer').waitFor();
+  await page.getByRole('heading', { name: confrId }).waitFor();
+  await page.unroute(path);
+  await page.locator('[data-member=anna]').waitFor();
+  await context.close();
+});
+
+test('who goes to another page leaves no connection behind', async () => {
+  const confrId = await stage.conference();
+  await stage.join(confrId, 'anna');
+  await stage.push(confrId, 'anna');
+  const { page, context, faults } = await logIn(browser, stage);
+  const sockets = [];
+  page.on('websocket', (socket) => sockets.push(socket));
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await advances(page.locator('video'));
+  assert.ok(sockets.length >= 2, 'the events and the picture');
+  await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await Promise.all(sockets.map((socket) => socket.isClosed() || socket.waitForEvent('close')));
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test('a gateway that starts again is told on the page of a conference, which goes on', async () => {
+  const confrId = await stage.conference();
+  await stage.join(confrId, 'anna');
+  const { page, context } = await logIn(browser, stage);
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await page.locator('[data-member=anna]').waitFor();
+  await page.getByText('As it happens').waitFor();
+  await stage.gateway.stop();
+  await page.getByRole('alert').getByText('The gateway does not answer').waitFor();
+  await stage.gateway.serve();
+  await page.getByRole('alert').waitFor({ state: 'detached' });
+  await stage.join(confrId, 'boris', 1);
+  await page.locator('[data-event=memberJoined]', { hasText: 'boris joined' }).waitFor();
+  await page.locator('[data-member=boris]').waitFor();
+  await context.close();
+});
+
+test('who has a key that was replaced is asked for the new one', async () => {
+  const confrId = await stage.conference();
+  const { page, context } = await logIn(browser, stage);
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await page.getByText('As it happens').waitFor();
+  const [app] = stage.gateway.key.split('.');
+  const next = await stage.gateway.command('app', 'rotate', app);
+  await stage.gateway.command('app', 'rotate', app, '--finish');
+  // Nothing happens in the conference: that it is asked about at times is enough.
+  await page.getByText('The gateway no longer takes this key.').waitFor();
+  stage.gateway.key = next;
+  await page.locator('input[type=password]').fill(stage.gateway.key);
+  await page.locator('form button').click();
+  await page.getByRole('heading', { name: confrId }).waitFor();
   await context.close();
 });

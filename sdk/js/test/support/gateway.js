@@ -35,8 +35,13 @@ class Gateway {
     delete gateway._env.TIDEGATE_BIN;
     gateway._dataDir = dataDir;
     await gateway.serve();
-    gateway.key = (await run(binary(), ['key', 'show'], { env: gateway._env })).stdout.trim();
+    gateway.key = await gateway.command('key', 'show');
     return gateway;
+  }
+
+  /** What the operator's command prints. */
+  async command(...words) {
+    return (await run(binary(), words, { env: this._env })).stdout.trim();
   }
 
   /** Starts the process, the first time or again on the same store and ports. */

@@ -1,48 +1,56 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError, at, call, type Conference, type FeedEvent, type Member, type Role, type Stats, type Stream } from '../api';
+import { type ApiError, at, call, type Conference, type FeedEvent, type Member, type Role, type Stats, type Stream } from '../api';
 import { useFeed } from '../feed';
 import { inTab } from '../kept';
 import { flowing, LivePicture } from '../player';
 import { bitrate, clock, clockSeconds, moment, span, t } from '../text';
-import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, type Column } from '../ui';
+import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, Trouble, type Column } from '../ui';
 import { kindName, nameOf, ownerOf, pictureOf, roleName, sentence, title } from '../words';
 
 /** Live pictures at once: the places for video of a conference, and what a laptop decodes. */
 const PREVIEWS_MAX = 9;
 const STATS_EVERY_MS = 2500;
+/** What no event tells: that a refusal has passed, or the key was replaced. */
+const LOOK_EVERY_MS = 5000;
+/** Refusals after which there is nothing more to look at. */
+const OVER: Record<string, 'ended' | 'gone'> = { conference_closed: 'ended', conference_not_found: 'gone' };
 const PREVIEWS = 'previews';
 
 type Asked = { what: 'end' } | { what: 'kick'; name: string } | { what: 'invite' } | null;
 
 export function ConferencePage({ id }: { id: string }) {
   const [conference, setConference] = useState<Conference | null>(null);
-  const [trouble, setTrouble] = useState<'gone' | 'ended' | 'network' | null>(null);
+  const [error, setError] = useState<ApiError | null>(null);
   const [asked, setAsked] = useState<Asked>(null);
   const [previews, setPreviews] = useState(() => inTab.get(PREVIEWS) !== 'off');
   const load = useLatest(async () => {
     try {
       setConference(await call<Conference>('GET', at(id)));
-      setTrouble(null);
-    } catch (error) {
-      const reason = (error as ApiError).reason;
-      setTrouble(reason === 'conference_closed' ? 'ended' : reason === 'network' ? 'network' : 'gone');
+      setError(null);
+    } catch (refused) {
+      setError(refused as ApiError);
     }
   });
   const feed = useFeed(id, load);
-  useEffect(load, [id]);
-  const isOver = feed.isOver || trouble === 'ended' || trouble === 'gone';
+  const over = (error && OVER[error.reason]) ?? (feed.isOver ? 'ended' : null);
+  useEffect(() => {
+    if (over) return;
+    load();
+    const timer = setInterval(load, LOOK_EVERY_MS);
+    return () => clearInterval(timer);
+  }, [over]);
   const toggle = () => {
     inTab.set(PREVIEWS, previews ? 'off' : 'on');
     setPreviews(!previews);
   };
 
-  if (isOver || (!conference && trouble)) {
+  if (over) {
     return (
       <div class="page">
         <section class="card">
           <div class="empty">
             <Icon name="conferences" />
-            <h1>{t(trouble === 'gone' && !conference ? 'gone' : trouble === 'network' && !isOver ? 'noAnswer' : 'ended')}</h1>
+            <h1>{t(conference ? 'ended' : over)}</h1>
             <p>
               <a class="button" href="#/conferences">
                 {t('back')}
@@ -58,9 +66,7 @@ export function ConferencePage({ id }: { id: string }) {
     return (
       <div class="page">
         <h1 class="hidden">{t('conference')}</h1>
-        <p class="loading" role="status">
-          {t('loading')}
-        </p>
+        <Trouble loaded={{ data: conference, error }} />
       </div>
     );
   }
@@ -92,11 +98,7 @@ export function ConferencePage({ id }: { id: string }) {
           </button>
         </div>
       </div>
-      {trouble === 'network' && (
-        <div class="banner danger" role="alert">
-          {t('noAnswer')}
-        </div>
-      )}
+      <Trouble loaded={{ data: conference, error }} />
       <section class="stack" aria-label={t('streams')}>
         {conference.streams.length === 0 ? (
           <div class="card">
