@@ -165,6 +165,20 @@ test('who goes to another page leaves no connection behind', async () => {
   await context.close();
 });
 
+test('a stream whose figures are not known does not count as not live', async () => {
+  const confrId = await stage.conference();
+  await stage.join(confrId, 'dora');
+  const push = await stage.push(confrId, 'dora');
+  const { page, context } = await logIn(browser, stage);
+  await page.route(`**/streams/${push.streamId}/stats`, refuse(503, 'overloaded', 'too much at once'));
+  await page.goto(`${stage.http}/console/#/streams`);
+  const row = page.locator(`[data-stream="${push.streamId}"]`);
+  await row.getByText('Live, no figures').waitFor();
+  await page.unroute(`**/streams/${push.streamId}/stats`);
+  await row.getByText('Good').waitFor();
+  await context.close();
+});
+
 test('a gateway that starts again is told on the page of a conference, which goes on', async () => {
   const confrId = await stage.conference();
   await stage.join(confrId, 'anna');

@@ -36,7 +36,8 @@ async function load(): Promise<{ rows: Row[]; isCut: boolean }> {
 
 /** What is wrong with it, the worst first. */
 function health({ stream, stats }: Row): { text: TextKey; tone: '' | 'ok' | 'warn' } {
-  if (!stream.live || !stats) return { text: 'healthIdle', tone: '' };
+  if (!stream.live) return { text: 'healthIdle', tone: '' };
+  if (!stats) return { text: 'healthUnknown', tone: '' };
   if (stats.skips > 0) return { text: 'healthDrops', tone: 'warn' };
   if (stream.video && stats.fps < FPS_MIN) return { text: 'healthSparse', tone: 'warn' };
   if ((stats.keyframeGapMs ?? 0) > GAP_MAX_MS) return { text: 'healthGap', tone: 'warn' };

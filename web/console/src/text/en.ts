@@ -163,6 +163,7 @@ export const en = {
   health: 'Health',
   healthGood: 'Good',
   healthIdle: 'Not live',
+  healthUnknown: 'Live, no figures',
   healthSparse: 'Few pictures',
   healthGap: 'Keyframes far apart',
   healthDrops: 'Slow viewers',

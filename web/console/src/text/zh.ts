@@ -165,6 +165,7 @@ export const zh: Record<keyof typeof en, string> = {
   health: '健康',
   healthGood: '良好',
   healthIdle: '未开播',
+  healthUnknown: '直播中，无数据',
   healthSparse: '帧率低',
   healthGap: '关键帧间隔过长',
   healthDrops: '观众过慢',
