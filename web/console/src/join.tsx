@@ -6,7 +6,7 @@ import { Conference, webPlatform, type Stream, type Subscription, type TidegateE
 import { render } from 'preact';
 import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { inTab } from './kept';
-import { flowing, play, Veil } from './player';
+import { flowing, NoMediaSource, play, Veil, waitMs } from './player';
 import { usePrefs } from './prefs';
 import { t, type TextKey } from './text';
 import { Brand, Empty, Icon, Prefs, Toasts, WayIn } from './ui';
@@ -235,23 +235,46 @@ function Picture({ conference, stream, isSilent, onSilenced }: { conference: Con
         const stopped = await play(element, subscription!.data.wsFlv, tracks, () => own === turn && subscription?.handleStateChange(LOST), onSilenced);
         if (own === turn) stop = stopped;
         else stopped();
-      } catch {
-        setUnsupported(true);
+      } catch (error) {
+        if (own !== turn) return;
+        if (error instanceof NoMediaSource) setUnsupported(true);
+        else subscription!.handleStateChange(LOST);
       }
     };
-    const flows = () => subscription?.handleStateChange(FLOWING);
+    let attempts = 0;
+    let timer = 0;
+    const later = (again: () => void) => {
+      setState('reconnecting');
+      timer = window.setTimeout(again, waitMs(attempts));
+      attempts += 1;
+    };
+    const flows = () => {
+      attempts = 0;
+      subscription?.handleStateChange(FLOWING);
+    };
     element.addEventListener('playing', flows);
-    conference.subscribe(stream.id, { profile: 'rtc' }).then(
-      (subscribed) => {
-        if (isOver) return subscribed.close();
-        subscription = subscribed;
-        subscribed.on('change', (change) => setState(change.state.name));
-        subscribed.attach({ setUrl: (_, done) => done(), start: () => void start(), stop: halt });
-      },
-      () => setState('failed'),
-    );
+    const subscribe = () => {
+      conference.subscribe(stream.id, { profile: 'rtc' }).then(
+        (subscribed) => {
+          if (isOver) return subscribed.close();
+          // It was asked for before the tracks changed, and closed with them.
+          if (subscribed.state.name === 'stopped') return later(subscribe);
+          subscription = subscribed;
+          setState(subscribed.state.name);
+          subscribed.on('change', ({ state }) => {
+            setState(state.name);
+            if (state.name === 'failed') later(() => subscribed.retry());
+          });
+          subscribed.attach({ setUrl: (_, done) => done(), start: () => void start(), stop: halt });
+        },
+        // Where the stream is there no more, it is taken off the page.
+        () => isOver || later(subscribe),
+      );
+    };
+    subscribe();
     return () => {
       isOver = true;
+      clearTimeout(timer);
       halt();
       element.removeEventListener('playing', flows);
       subscription?.close();

@@ -8,15 +8,26 @@ type Mpegts = typeof MpegtsModule;
 
 /** Waits between attempts: a phone's network is away for seconds, and a gateway that starts again for some more. */
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
+export const waitMs = (attempts: number) => WAITS_MS[Math.min(attempts, WAITS_MS.length - 1)];
+
+/** The browser has no Media Source Extensions: trying again does not help. */
+export class NoMediaSource extends Error {}
 
 let loading: Promise<Mpegts> | null = null;
 
 /** Loaded where something is played, and only there. */
 function load(): Promise<Mpegts> {
-  loading ??= import('mpegts.js').then(({ default: mpegts }) => {
-    mpegts.LoggingControl.applyConfig({ enableAll: false });
-    return mpegts;
-  });
+  loading ??= import('mpegts.js').then(
+    ({ default: mpegts }) => {
+      mpegts.LoggingControl.applyConfig({ enableAll: false });
+      return mpegts;
+    },
+    (error) => {
+      // The next attempt asks for it again.
+      loading = null;
+      throw error;
+    },
+  );
   return loading;
 }
 
@@ -46,7 +57,7 @@ export function flowing(stream: Watched, muted: Tracks | undefined): Tracks {
  */
 export async function play(element: HTMLVideoElement, url: string, tracks: Tracks, over: () => void, silenced: () => void = () => {}): Promise<() => void> {
   const mpegts = await load();
-  if (!mpegts.getFeatureList().mseLivePlayback) throw new Error('mse');
+  if (!mpegts.getFeatureList().mseLivePlayback) throw new NoMediaSource();
   const player = mpegts.createPlayer(
     { type: 'flv', isLive: true, url, hasAudio: tracks.audio, hasVideo: tracks.video },
     { enableWorker: false, enableStashBuffer: false, liveBufferLatencyChasing: true, liveBufferLatencyMaxLatency: 2, autoCleanupSourceBuffer: true },
@@ -102,7 +113,7 @@ export function LivePicture({ streamId, tracks, label, muted, open }: LivePictur
       stop();
       clearTimeout(timer);
       setState('reconnecting');
-      timer = window.setTimeout(() => void begin(), WAITS_MS[Math.min(attempts, WAITS_MS.length - 1)]);
+      timer = window.setTimeout(() => void begin(), waitMs(attempts));
       attempts += 1;
     };
     const begin = async () => {
@@ -113,7 +124,7 @@ export function LivePicture({ streamId, tracks, label, muted, open }: LivePictur
         if (over) stopped();
         else stop = stopped;
       } catch (error) {
-        if ((error as Error).message === 'mse') setState('unsupported');
+        if (error instanceof NoMediaSource) setState('unsupported');
         else again();
       }
     };

@@ -20,6 +20,16 @@ after(async () => {
 /** Answers with a refusal of the gateway. */
 const refuse = (status, reason, detail) => (route) => route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify({ reason, detail }) });
 
+/** Lets the first request to `pattern` fail as a network does that is gone, and the others pass. */
+async function dropFirst(page, pattern) {
+  let isDropped = false;
+  await page.route(pattern, (route) => {
+    if (isDropped) return route.continue();
+    isDropped = true;
+    return route.abort();
+  });
+}
+
 test('an address that cannot be read leads to the overview', async () => {
   const { page, context, faults } = await logIn(browser, stage);
   await page.goto(`${stage.http}/console/#/%E0%A4%A`);
@@ -177,6 +187,26 @@ test('a stream whose figures are not known does not count as not live', async ()
   await page.unroute(`**/streams/${push.streamId}/stats`);
   await row.getByText('Good').waitFor();
   await context.close();
+});
+
+test('pictures come though the player or a URL for it did not the first time', async () => {
+  const confrId = await stage.conference();
+  await stage.join(confrId, 'anna');
+  await stage.push(confrId, 'anna');
+  for (const dropped of ['**/assets/mpegts-*', '**/subscriptions']) {
+    const { page, context } = await logIn(browser, stage);
+    await dropFirst(page, dropped);
+    await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+    await advances(page.locator('video'));
+    await context.close();
+
+    const { ticket } = await stage.api('POST', `/v1/conferences/${confrId}/tickets`, { role: 1 });
+    const viewer = await open(browser, stage, `/join#ticket=${ticket}`);
+    await dropFirst(viewer.page, dropped);
+    await viewer.page.getByRole('button', { name: 'Watch' }).click();
+    await advances(viewer.page.locator('video'));
+    await viewer.context.close();
+  }
 });
 
 test('a gateway that starts again is told on the page of a conference, which goes on', async () => {
