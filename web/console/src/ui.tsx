@@ -184,11 +184,32 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   );
 }
 
-/** Asks before what cannot be taken back. */
-export function Confirm(props: { title: string; text: string; action: string; onClose: () => void; onConfirm: () => Promise<void> }) {
+/** What a dialog does, one at a time. It tells itself what was refused: a toast stands behind it, out of reach of screen readers. */
+export function useDoing(): { busy: boolean; refused: ComponentChildren; run: (what: () => Promise<void>) => Promise<void> } {
   const [busy, setBusy] = useState(false);
-  const confirm = async () => {
+  const [error, setError] = useState<Error | null>(null);
+  const run = async (what: () => Promise<void>) => {
     setBusy(true);
+    setError(null);
+    try {
+      await what();
+    } catch (refused) {
+      setError(refused as Error);
+    }
+    setBusy(false);
+  };
+  const refused = error && (
+    <p class="error" role="alert">
+      {refusal(error)}
+    </p>
+  );
+  return { busy, refused, run };
+}
+
+/** Asks before what cannot be taken back. */
+export function Confirm(props: { title: string; text: string; action: string; onClose: () => void; onConfirm: () => Promise<unknown> }) {
+  const { busy, refused, run } = useDoing();
+  const confirm = async () => {
     await props.onConfirm();
     props.onClose();
   };
@@ -197,11 +218,12 @@ export function Confirm(props: { title: string; text: string; action: string; on
       <div class="inner">
         <h2>{props.title}</h2>
         <p>{props.text}</p>
+        {refused}
         <div class="actions">
           <button type="button" class="button" onClick={props.onClose}>
             {t('cancel')}
           </button>
-          <button type="button" class="button danger solid" data-test="confirm" disabled={busy} onClick={() => void confirm()}>
+          <button type="button" class="button danger solid" data-test="confirm" disabled={busy} onClick={() => void run(confirm)}>
             {props.action}
           </button>
         </div>

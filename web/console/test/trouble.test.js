@@ -209,6 +209,32 @@ test('pictures come though the player or a URL for it did not the first time', a
   }
 });
 
+test('what a dialog could not do is told in the dialog', async () => {
+  const confrId = await stage.conference();
+  const { page, context } = await logIn(browser, stage);
+  await page.goto(`${stage.http}/console/#/conferences/${confrId}`);
+  await page.route('**/tickets', refuse(503, 'store_unavailable', 'the store does not answer'));
+  await page.getByRole('button', { name: 'Invite a viewer' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  await dialog.getByRole('alert').getByText('the store does not answer').waitFor();
+  await page.unroute('**/tickets');
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  const link = dialog.getByTestId('link');
+  await link.waitFor();
+  assert.ok(await link.evaluate((element) => document.activeElement === element), 'the link has the focus');
+  await dialog.getByRole('button', { name: 'Close' }).click();
+
+  await page.route(`**/v1/conferences/${confrId}`, refuse(503, 'store_unavailable', 'the store does not answer'));
+  await page.getByTestId('end').click();
+  await dialog.getByTestId('confirm').click();
+  await dialog.getByRole('alert').getByText('the store does not answer').waitFor();
+  await page.unroute(`**/v1/conferences/${confrId}`);
+  await dialog.getByTestId('confirm').click();
+  await page.getByRole('heading', { name: 'This conference has ended.' }).waitFor();
+  await context.close();
+});
+
 test('a gateway that starts again is told on the page of a conference, which goes on', async () => {
   const confrId = await stage.conference();
   await stage.join(confrId, 'anna');

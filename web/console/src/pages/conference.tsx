@@ -1,10 +1,10 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { type ApiError, at, call, type Conference, type FeedEvent, type Member, type Role, type Stats, type Stream } from '../api';
+import { type ApiError, at, call, type Conference, type FeedEvent, type Member, type Role, root, type Stats, type Stream } from '../api';
 import { useFeed } from '../feed';
 import { inTab } from '../kept';
 import { flowing, LivePicture } from '../player';
 import { bitrate, clock, clockSeconds, moment, span, t } from '../text';
-import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, Trouble, type Column } from '../ui';
+import { attempt, Confirm, CopyButton, Dialog, Empty, Icon, Table, toast, Trouble, useDoing, type Column } from '../ui';
 import { kindName, nameOf, ownerOf, pictureOf, roleName, sentence, title } from '../words';
 
 /** Live pictures at once: the places for video of a conference, and what a laptop decodes. */
@@ -144,7 +144,7 @@ export function ConferencePage({ id }: { id: string }) {
           text={t('endText')}
           action={t('end')}
           onClose={() => setAsked(null)}
-          onConfirm={async () => void (await attempt(() => call('DELETE', path)))}
+          onConfirm={() => call('DELETE', path)}
         />
       )}
       {asked?.what === 'kick' && (
@@ -153,7 +153,10 @@ export function ConferencePage({ id }: { id: string }) {
           text={t('kickText')}
           action={t('kick')}
           onClose={() => setAsked(null)}
-          onConfirm={async () => void (await attempt(() => call('POST', `${path}/kick`, { memberNames: [asked.name] }), t('kicked', { name: asked.name })))}
+          onConfirm={async () => {
+            await call('POST', `${path}/kick`, { memberNames: [asked.name] });
+            toast(t('kicked', { name: asked.name }));
+          }}
         />
       )}
       {asked?.what === 'invite' && <Invite path={path} onClose={() => setAsked(null)} />}
@@ -366,16 +369,22 @@ function Log({ events, isConnected, isOver }: { events: FeedEvent[]; isConnected
 function Invite({ path, onClose }: { path: string; onClose: () => void }) {
   const [user, setUser] = useState('');
   const [link, setLink] = useState('');
-  const make = async (event: Event) => {
-    event.preventDefault();
-    await attempt(async () => {
-      const { ticket } = await call<{ ticket: string }>('POST', `${path}/tickets`, { role: 1, ...(user.trim() ? { user: user.trim() } : {}) });
-      setLink(`${new URL('../join', location.href.split('#')[0])}#ticket=${ticket}`);
-    });
+  const { busy, refused, run } = useDoing();
+  const made = useRef<HTMLTextAreaElement>(null);
+  // The button that had the focus is gone.
+  useEffect(() => made.current?.focus(), [link]);
+  const make = async () => {
+    const { ticket } = await call<{ ticket: string }>('POST', `${path}/tickets`, { role: 1, ...(user.trim() ? { user: user.trim() } : {}) });
+    setLink(`${new URL('join', root)}#ticket=${ticket}`);
   };
   return (
     <Dialog title={t('inviteTitle')} onClose={onClose}>
-      <form onSubmit={(event) => void make(event)}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void run(make);
+        }}
+      >
         <h2>{t('inviteTitle')}</h2>
         <p>{t('inviteText')}</p>
         {link === '' ? (
@@ -386,14 +395,15 @@ function Invite({ path, onClose }: { path: string; onClose: () => void }) {
         ) : (
           <label class="field">
             <span>{t('inviteLink')}</span>
-            <textarea class="input mono" data-test="link" readOnly value={link} onFocus={(event) => event.currentTarget.select()} />
+            <textarea ref={made} class="input mono" data-test="link" readOnly value={link} onFocus={(event) => event.currentTarget.select()} />
           </label>
         )}
+        {refused}
         <div class="actions">
           <button type="button" class="button" onClick={onClose}>
             {t(link === '' ? 'cancel' : 'close')}
           </button>
-          {link === '' ? <button class="button primary">{t('inviteMake')}</button> : <CopyButton text={link} label={t('copy')} showLabel />}
+          {link === '' ? <button class="button primary" disabled={busy}>{t('inviteMake')}</button> : <CopyButton text={link} label={t('copy')} showLabel />}
         </div>
       </form>
     </Dialog>
