@@ -177,7 +177,7 @@ function Watch({ conference }: { conference: Conference }) {
         </div>
         <div class="actions">
           <Prefs />
-          <button type="button" class="button" aria-pressed={isSilent} onClick={() => setSilent(!isSilent)}>
+          <button type="button" class={`button ${isSilent ? 'held' : ''}`} onClick={() => setSilent(!isSilent)}>
             <Icon name={isSilent ? 'silence' : 'sound'} />
             {t(isSilent ? 'soundOn' : 'soundOffButton')}
           </button>

@@ -244,7 +244,7 @@ export function CopyButton({ text, label, showLabel }: { text: string; label: st
     setTimeout(() => setCopied(false), 2000);
   };
   return (
-    <button type="button" class={`button ghost ${showLabel ? '' : 'square'}`} title={label} aria-label={label} onClick={() => void copy()}>
+    <button type="button" class={`button ghost ${showLabel ? '' : 'square'}`} title={label} aria-label={copied ? t('copied') : label} onClick={() => void copy()}>
       <Icon name={copied ? 'check' : 'copy'} />
       {showLabel && (copied ? t('copied') : label)}
     </button>

@@ -77,6 +77,8 @@ test('a conference is seen live, run, and ended', async () => {
 
   await tile.getByTestId('mute-audio').click();
   await tile.getByText('Sound muted').waitFor();
+  // The name says what a click does; a pressed state besides would say that sound is given back.
+  assert.equal(await tile.getByRole('button', { name: 'Give sound back to Anna' }).getAttribute('aria-pressed'), null);
   assert.deepEqual((await stage.look(confrId)).members[0].muted, { audio: true, video: false });
   // A picture does not wait for sound that is held back.
   await playsAnew();

@@ -254,8 +254,8 @@ function Tile({ confrId, stream, isShown, onKick }: { confrId: string; stream: S
           {isShown && stream.audio && (
             <IconButton icon={listens ? 'sound' : 'silence'} label={listens ? t('silence') : t('listenTo', { name })} onClick={() => setListens(!listens)} />
           )}
-          <IconButton icon="mic" pressed={owner.muted.audio} label={t(owner.muted.audio ? 'unmuteAudio' : 'muteAudio', { name })} onClick={mute('audio')} test="mute-audio" />
-          <IconButton icon="camera" pressed={owner.muted.video} label={t(owner.muted.video ? 'unmuteVideo' : 'muteVideo', { name })} onClick={mute('video')} test="mute-video" />
+          <IconButton icon="mic" isHeld={owner.muted.audio} label={t(owner.muted.audio ? 'unmuteAudio' : 'muteAudio', { name })} onClick={mute('audio')} test="mute-audio" />
+          <IconButton icon="camera" isHeld={owner.muted.video} label={t(owner.muted.video ? 'unmuteVideo' : 'muteVideo', { name })} onClick={mute('video')} test="mute-video" />
           <button type="button" class="button ghost danger last" data-test="kick" aria-label={t('kickName', { name })} onClick={() => onKick(owner.name)}>
             {t('kick')}
           </button>
@@ -265,10 +265,11 @@ function Tile({ confrId, stream, isShown, onKick }: { confrId: string; stream: S
   );
 }
 
-function IconButton(props: { icon: 'sound' | 'silence' | 'mic' | 'camera'; label: string; pressed?: boolean; onClick: () => void; test?: string }) {
+/** Its label says what a click does, and so changes with what `isHeld` back: a pressed state besides would say it the other way round. */
+function IconButton(props: { icon: 'sound' | 'silence' | 'mic' | 'camera'; label: string; isHeld?: boolean; onClick: () => void; test?: string }) {
   return (
-    <button type="button" class="button ghost square" title={props.label} aria-label={props.label} aria-pressed={props.pressed} data-test={props.test} onClick={props.onClick}>
-      <Icon name={props.icon} crossed={props.pressed} />
+    <button type="button" class={`button ghost square ${props.isHeld ? 'held' : ''}`} title={props.label} aria-label={props.label} data-test={props.test} onClick={props.onClick}>
+      <Icon name={props.icon} crossed={props.isHeld} />
     </button>
   );
 }
