@@ -40,24 +40,30 @@ function readTicket(text: string): { ticket: string; confrId: string } | null {
 
 const ENDS: Record<number, TextKey> = { 0: 'joinLeft', 10: 'joinElsewhere', 11: 'joinClosed', 12: 'joinKicked' };
 
-function refusal(error: TidegateError): string {
+/** What to tell, in whichever language is read then. */
+interface Told {
+  key: TextKey;
+  detail?: string;
+}
+
+function refusal(error: TidegateError): Told {
   switch (error.reason) {
     case 'ticket_invalid':
     case 'ticket_expired':
     case 'unauthenticated':
     case 'member_gone':
-      return t('ticketRefused');
+      return { key: 'ticketRefused' };
     case 'conference_closed':
     case 'conference_not_found':
-      return t('joinClosed');
+      return { key: 'joinClosed' };
     case 'members_full':
     case 'talkers_full':
-      return t('joinFull');
+      return { key: 'joinFull' };
     case 'network':
     case 'timeout':
-      return t('noAnswerNow');
+      return { key: 'noAnswerNow' };
     default:
-      return t('joinFailed', { detail: error.message });
+      return { key: 'joinFailed', detail: error.message };
   }
 }
 
@@ -92,11 +98,11 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
   const [fromLink] = useState(ticket !== '');
   const [name, setName] = useState('');
   const [busy, setBusy] = useState(false);
-  const [wrong, setWrong] = useState<string | null>(null);
+  const [wrong, setWrong] = useState<Told | null>(null);
   const submit = async (event: Event) => {
     event.preventDefault();
     const read = readTicket(ticket);
-    if (!read) return setWrong(t('ticketBroken'));
+    if (!read) return setWrong({ key: 'ticketBroken' });
     setBusy(true);
     setWrong(null);
     const apiURL = new URL('./', location.href.split('#')[0]).href.replace(/\/$/, '');
@@ -110,7 +116,7 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
       setBusy(false);
     }
   };
-  const told = wrong ?? (end && !busy ? t(end) : null);
+  const told = wrong ?? (end && !busy ? { key: end } : null);
   return (
     <WayIn title={t('joinTitle')} lead={fromLink ? undefined : t('joinLead')}>
       <form onSubmit={(event) => void submit(event)}>
@@ -139,7 +145,7 @@ function Gate({ end, onJoined }: { end: TextKey | null; onJoined: (conference: C
           </small>
         </label>
         <p class={wrong ? 'error' : 'muted'} role="alert" hidden={!told}>
-          {told}
+          {told && t(told.key, { detail: told.detail ?? '' })}
         </p>
         <button class="button primary" disabled={busy || ticket.trim() === ''}>
           {busy ? t('joining') : end ? t('again') : t('watch')}
@@ -173,7 +179,7 @@ function Watch({ conference }: { conference: Conference }) {
         <div>
           <Brand />
           <h1 class="hidden">{t('watching')}</h1>
-          <p class="muted small">{t('peopleInside', { count: conference.info?.audienceCount ? Math.max(conference.members.size, conference.info.audienceCount) : conference.members.size })}</p>
+          <p class="muted small">{t('peopleInside', { count: Math.max(conference.members.size, conference.info?.audienceCount ?? 0) })}</p>
         </div>
         <div class="actions">
           <Prefs />

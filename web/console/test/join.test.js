@@ -75,12 +75,16 @@ test('what is no ticket, and a conference that is over, are told plainly', async
   await page.getByLabel('Ticket').fill('hello');
   await page.getByRole('button', { name: 'Watch' }).click();
   await page.getByText('This is not a ticket.').waitFor();
+  await page.getByTestId('language').click();
+  await page.getByText('这不是有效的票据。').waitFor();
+  await page.getByTestId('language').click();
 
   const confrId = await stage.conference();
   const ticket = await invitation(confrId);
   await page.getByLabel('Ticket').fill(`${stage.http}/join#ticket=${ticket}`);
   await page.getByRole('button', { name: 'Watch' }).click();
   await page.getByText('Nobody is live yet').waitFor();
+  await page.getByText('Inside: 1', { exact: true }).waitFor();
   const [guest] = (await stage.look(confrId)).members;
   assert.match(guest.name, /^guest-/);
   await stage.api('DELETE', `/v1/conferences/${confrId}`);

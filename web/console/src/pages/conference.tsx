@@ -265,7 +265,7 @@ function Tile({ confrId, stream, isShown, onKick }: { confrId: string; stream: S
   );
 }
 
-/** Its label says what a click does, and so changes with what `isHeld` back: a pressed state besides would say it the other way round. */
+/** Its label says what a click does, and so changes while something is held back: a pressed state besides would say the contrary. */
 function IconButton(props: { icon: 'sound' | 'silence' | 'mic' | 'camera'; label: string; isHeld?: boolean; onClick: () => void; test?: string }) {
   return (
     <button type="button" class={`button ghost square ${props.isHeld ? 'held' : ''}`} title={props.label} aria-label={props.label} data-test={props.test} onClick={props.onClick}>

@@ -119,7 +119,6 @@ export const zh: Record<keyof typeof en, string> = {
   role1: '观众',
   roleChanged: '{name} 现在是{role}。',
   name: '姓名',
-  muted: '禁言',
   joined: '加入时间',
   actions: '操作',
   noMembers: '会议中没有人',
