@@ -311,19 +311,19 @@ export interface Loaded<T> {
   reload: () => Promise<void>;
 }
 
-/** Loads now and every `everyMs`; what was there stays while it fails. One load at a time. */
-export function useLoaded<T>(load: () => Promise<T>, everyMs: number, key = ''): Loaded<T> {
-  const [state, setState] = useState<{ data: T | null; error: Error | null; key: string }>({ data: null, error: null, key });
-  const latest = useRef(load);
-  latest.current = load;
+/** Loads now, every `everyMs`, and when it is told to; what was there stays while it fails. Of several answers the one that was asked for last counts. */
+export function useLoaded<T>(load: () => Promise<T>, everyMs: number): Loaded<T> {
+  const [state, setState] = useState<{ data: T | null; error: Error | null }>({ data: null, error: null });
+  const asked = useRef(0);
   const reload = useCallback(async () => {
-    try {
-      const data = await latest.current();
-      setState({ data, error: null, key });
-    } catch (error) {
-      setState((before) => ({ data: before.key === key ? before.data : null, error: error as Error, key }));
-    }
-  }, [key]);
+    asked.current += 1;
+    const own = asked.current;
+    const answer = await load().then(
+      (data) => () => ({ data, error: null }),
+      (error: Error) => (before: { data: T | null }) => ({ data: before.data, error }),
+    );
+    if (own === asked.current) setState(answer);
+  }, [load]);
   useEffect(() => {
     let over = false;
     let timer = 0;
@@ -337,7 +337,7 @@ export function useLoaded<T>(load: () => Promise<T>, everyMs: number, key = ''):
       clearTimeout(timer);
     };
   }, [reload, everyMs]);
-  return { data: state.key === key ? state.data : null, error: state.error, reload };
+  return { ...state, reload };
 }
 
 /** What to show while there is nothing yet, or above what has become old. */

@@ -175,6 +175,37 @@ test('who goes to another page leaves no connection behind', async () => {
   await context.close();
 });
 
+test('an answer that comes late does not undo a newer one', async () => {
+  const letter = (id) => ({ id, targetId: 'main', confrId: id, fromSeq: 1, toSeq: 1, firstFailureAt: '2026-01-01T00:00:00Z', lastFailureAt: '2026-01-01T00:00:00Z', lastError: '503', attempts: 1, replaying: false });
+  const answer = (route, ...letters) => route.fulfill({ json: { deadLetters: letters, nextCursor: null } });
+  const { page, context } = await logIn(browser, stage);
+  let asked = 0;
+  let late;
+  const isLate = new Promise((resolve) => {
+    late = resolve;
+  });
+  await page.route('**/v1/webhooks/dead-letters?*', (route) => {
+    asked += 1;
+    if (asked === 1) return answer(route, letter('TS_first'));
+    return asked === 2 ? late(route) : answer(route);
+  });
+  await page.route('**/replay', (route) => route.fulfill({ json: {} }));
+  await page.goto(`${stage.http}/console/#/webhooks`);
+  await page.locator('[data-letter=TS_first]').waitFor();
+  const held = await isLate;
+  await page.locator('[data-letter=TS_first]').getByRole('button').click();
+  await page.getByText('No dead letters').waitFor();
+  await page.evaluate(() => {
+    window.drawn = [];
+    new MutationObserver(() => window.drawn.push(document.body.textContent)).observe(document.body, { childList: true, subtree: true });
+  });
+  const next = page.waitForRequest('**/v1/webhooks/dead-letters?*');
+  await answer(held, letter('TS_second'));
+  await next;
+  assert.ok(!(await page.evaluate(() => window.drawn)).some((text) => text.includes('TS_second')));
+  await context.close();
+});
+
 test('a stream whose figures are not known does not count as not live', async () => {
   const confrId = await stage.conference();
   await stage.join(confrId, 'dora');

@@ -9,8 +9,10 @@ const NEWEST = 5;
 /** A message that is under way is no trouble. */
 const LAG_TOLD_MS = 10_000;
 
+const overview = () => call<Overview>('GET', 'v1/overview');
+
 export function OverviewPage() {
-  const loaded = useLoaded(() => call<Overview>('GET', 'v1/overview'), EVERY_MS);
+  const loaded = useLoaded(overview, EVERY_MS);
   const list = useLoaded(conferences, EVERY_MS);
   const data = loaded.data;
   const waiting = data?.webhooks.reduce((sum, queue) => sum + queue.waitingConferences, 0) ?? 0;
