@@ -352,10 +352,7 @@ impl Founding {
 
 fn unavailable(name: &Name, error: &StoreError) -> Refusal {
     tracing::error!(claim = %name.0, %error, "the store did not do what it was asked");
-    match error {
-        StoreError::Busy => Reason::Overloaded.because("too much waits for the store; try again"),
-        _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
-    }
+    error.refusal()
 }
 
 /// Gives the name of a conference that has ended back, so that no claim outlives its use. Until then, and where it fails,

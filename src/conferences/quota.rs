@@ -238,10 +238,7 @@ fn number(value: &[u8]) -> Result<u32, ()> {
 
 fn unavailable(key: &ClaimKey, error: &StoreError) -> Refusal {
     tracing::error!(claim = %key, %error, "the store did not do what it was asked");
-    match error {
-        StoreError::Busy => Reason::Overloaded.because("too much waits for the store; try again"),
-        _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
-    }
+    error.refusal()
 }
 
 /// Yesterday's number stays: a clock that is set back a little must find it.

@@ -173,10 +173,7 @@ impl Keeper {
 
 fn unavailable(error: &StoreError) -> Refusal {
     tracing::error!(%error, "the store did not do what it was asked");
-    match error {
-        StoreError::Busy => Reason::Overloaded.because("too much waits for the store; try again"),
-        _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
-    }
+    error.refusal()
 }
 
 #[cfg(test)]

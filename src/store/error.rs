@@ -1,6 +1,7 @@
 //! What can go wrong in a store.
 
 use super::RECORD_BYTES_MAX;
+use crate::domain::{Reason, Refusal};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,17 @@ pub enum StoreError {
         /// What is wrong with it.
         fault: String,
     },
+}
+
+impl StoreError {
+    /// What is said to whoever wanted something that needs the store, and may want it again. What the store says is for the log.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Busy => Reason::Overloaded.because("too much waits for the store; try again"),
+            _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
+        }
+    }
 }
 
 /// Why a record was not appended.

@@ -523,9 +523,7 @@ fn store_error(error: KeepError) -> StoreError {
 fn refuse(error: &KeepError) -> Refusal {
     tracing::error!(%error, "webhooks could not be read or changed");
     match error {
-        KeepError::Store(StoreError::Busy) | KeepError::Claim(ClaimError::Unavailable(StoreError::Busy)) => {
-            Reason::Overloaded.because("too many commands are waiting for the store; try again")
-        }
+        KeepError::Store(error) | KeepError::Claim(ClaimError::Unavailable(error)) => error.refusal(),
         _ => Reason::StoreUnavailable.because("the store does not answer or cannot write; try again"),
     }
 }
