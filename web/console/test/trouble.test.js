@@ -220,6 +220,24 @@ test('a stream whose figures are not known does not count as not live', async ()
   await context.close();
 });
 
+test('a viewer that was slow once is no trouble for ever', async () => {
+  const confrId = await stage.conference();
+  await stage.join(confrId, 'dora');
+  const push = await stage.push(confrId, 'dora');
+  const { page, context } = await logIn(browser, stage);
+  let skips = 3;
+  await page.route(`**/streams/${push.streamId}/stats`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), skips } });
+  });
+  await page.goto(`${stage.http}/console/#/streams`);
+  const row = page.locator(`[data-stream="${push.streamId}"]`);
+  await row.getByText('Good').waitFor();
+  skips += 1;
+  await row.getByText('Slow viewers').waitFor();
+  await context.close();
+});
+
 test('pictures come though the player or a URL for it did not the first time', async () => {
   const confrId = await stage.conference();
   await stage.join(confrId, 'anna');

@@ -11,16 +11,23 @@ const AT_ONCE = 6;
 const FPS_MIN = 10;
 const GAP_MAX_MS = 4000;
 const DELAY_MAX_MS = 500;
+/** A viewer that skipped is told of for so long. */
+const SKIP_TOLD_MS = 60_000;
 
 interface Row {
   conference: Conference;
   stream: Stream;
   stats: Stats | null;
+  /** A viewer has skipped just now. */
+  skips: boolean;
 }
+
+/** The skips of each stream, and when the last one was seen: the gateway counts them from the first on. */
+let seen = new Map<string, { skips: number; at: number }>();
 
 async function load(): Promise<{ rows: Row[]; isCut: boolean }> {
   const { list } = await conferences();
-  const rows: Row[] = list.flatMap((conference) => conference.streams.map((stream) => ({ conference, stream, stats: null })));
+  const rows: Row[] = list.flatMap((conference) => conference.streams.map((stream) => ({ conference, stream, stats: null, skips: false })));
   rows.sort((one, other) => Number(other.stream.live) - Number(one.stream.live));
   const live = rows.filter((row) => row.stream.live);
   const asked = live.slice(0, STATS_MAX);
@@ -31,14 +38,25 @@ async function load(): Promise<{ rows: Row[]; isCut: boolean }> {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, turn));
+  const now = Date.now();
+  const next: typeof seen = new Map();
+  for (const row of live) {
+    const before = seen.get(row.stream.id);
+    const skips = row.stats?.skips ?? before?.skips;
+    if (skips === undefined) continue;
+    const at = before && skips > before.skips ? now : (before?.at ?? -Infinity);
+    next.set(row.stream.id, { skips, at });
+    row.skips = now - at < SKIP_TOLD_MS;
+  }
+  seen = next;
   return { rows, isCut: live.length > STATS_MAX };
 }
 
 /** What is wrong with it, the worst first. */
-function health({ stream, stats }: Row): { text: TextKey; tone: '' | 'ok' | 'warn' } {
+function health({ stream, stats, skips }: Row): { text: TextKey; tone: '' | 'ok' | 'warn' } {
   if (!stream.live) return { text: 'healthIdle', tone: '' };
   if (!stats) return { text: 'healthUnknown', tone: '' };
-  if (stats.skips > 0) return { text: 'healthDrops', tone: 'warn' };
+  if (skips) return { text: 'healthDrops', tone: 'warn' };
   if (stream.video && stats.fps < FPS_MIN) return { text: 'healthSparse', tone: 'warn' };
   if ((stats.keyframeGapMs ?? 0) > GAP_MAX_MS) return { text: 'healthGap', tone: 'warn' };
   if ((stats.addedDelayMs ?? 0) > DELAY_MAX_MS) return { text: 'healthDelay', tone: 'warn' };

@@ -173,7 +173,7 @@ export const en = {
   keyframes: 'Keyframe gap',
   drops: 'Dropped',
   delay: 'Delay added',
-  healthHow: 'Good is at least 10 pictures a second, a keyframe every 4 seconds or sooner, no viewer that skips, and less than 500 ms of added delay.',
+  healthHow: 'Good is at least 10 pictures a second, a keyframe every 4 seconds or sooner, no viewer that skipped within a minute, and less than 500 ms of added delay.',
   statsCut: 'Figures of the first {count} live streams are shown.',
 
   webhooksLead: 'Where your server is told of events, and what it could not be told.',

@@ -175,7 +175,7 @@ export const zh: Record<keyof typeof en, string> = {
   keyframes: '关键帧间隔',
   drops: '丢弃',
   delay: '附加延迟',
-  healthHow: '良好：每秒至少 10 帧，关键帧间隔不超过 4 秒，没有观众跳帧，附加延迟低于 500 毫秒。',
+  healthHow: '良好：每秒至少 10 帧，关键帧间隔不超过 4 秒，一分钟内没有观众跳帧，附加延迟低于 500 毫秒。',
   statsCut: '仅显示前 {count} 路直播流的数据。',
 
   webhooksLead: '向您的服务器通知事件的目标，以及未能送达的内容。',
