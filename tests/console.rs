@@ -6,9 +6,9 @@ mod support;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::api::{Conference, Member, PublishAnswer, Refused as _};
+use support::api::Refused as _;
 use support::wait::until;
-use support::{EVENT, Feed, Gateway, Peer, Setup, flv};
+use support::{EVENT, Feed, Gateway, Peer, Setup, Solo, flv};
 
 async fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     let api = gateway.app().await.api.clone();
@@ -96,23 +96,9 @@ async fn an_operator_can_switch_either_page_off() {
     gateway.stop().await;
 }
 
-/// A conference whose only member publishes.
-struct Stage {
-    gateway: Gateway,
-    conference: Conference,
-    anna: Member,
-    published: PublishAnswer,
-    feed: Feed,
-}
-
-impl Stage {
-    async fn new(setup: Setup) -> Self {
-        let gateway = setup.start().await;
-        let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", 3).await;
-        let published = anna.publish("RTC1").await.expect("pubStream");
-        let feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
-        Self { gateway, conference, anna, published, feed }
+impl Solo {
+    async fn feed(&self) -> Feed {
+        Peer::publish(&self.published.url).await.expect("publish").feed(flv::clip())
     }
 
     async fn observe(&self) -> Value {
@@ -122,13 +108,6 @@ impl Stage {
         );
         let app = self.gateway.app().await;
         app.api.call(Method::POST, &path, Some(&app.key), None).await.expect("URLs for the app itself")
-    }
-
-    async fn sessions(&self) -> Vec<Value> {
-        let app = self.gateway.app().await;
-        let page =
-            app.api.call(Method::GET, "/v1/sessions", Some(&app.key), None).await.expect("the sessions");
-        page["sessions"].as_array().expect("a list").clone()
     }
 }
 
@@ -147,7 +126,8 @@ async fn the_app_looks_on_without_being_a_member_and_is_cut_off_with_the_owner()
         Destruction,
         Demotion,
     }
-    let stage = Stage::new(Setup::new()).await;
+    let stage = Solo::with(Setup::new()).await;
+    let _feed = stage.feed().await;
     let urls = stage.observe().await;
     let watch = watching(&urls).await;
     let sessions = stage.sessions().await;
@@ -160,7 +140,8 @@ async fn the_app_looks_on_without_being_a_member_and_is_cut_off_with_the_owner()
     drop(watch);
     stage.gateway.stop().await;
     for end in [End::Kick, End::Deletion, End::Destruction, End::Demotion] {
-        let stage = Stage::new(Setup::new()).await;
+        let stage = Solo::with(Setup::new()).await;
+        let _feed = stage.feed().await;
         let urls = stage.observe().await;
         let watch = watching(&urls).await;
         match end {
@@ -184,10 +165,11 @@ async fn looking_on_keeps_nobody_inside() {
         .env("TIDEGATE_FIRST_CONTACT_MS", 1500)
         .env("TIDEGATE_MEMBER_TIMEOUT_MS", 1500)
         .env("TIDEGATE_PUBLISHER_GRACE_MS", 60_000);
-    let stage = Stage::new(setup).await;
+    let stage = Solo::with(setup).await;
+    let feed = stage.feed().await;
     let watch = watching(&stage.observe().await).await;
     // The publisher vanishes, and its stream is held: only who looks on is connected now.
-    drop(stage.feed);
+    drop(feed);
     until(EVENT, "the silent owner leaves", || async {
         stage.conference.member_names().await.is_empty().then_some(())
     })
@@ -198,7 +180,8 @@ async fn looking_on_keeps_nobody_inside() {
 
 #[tokio::test]
 async fn the_overview_is_the_apps_own_and_remembers() {
-    let stage = Stage::new(Setup::new().env("TIDEGATE_OVERVIEW_SAMPLE_MS", 100)).await;
+    let stage = Solo::with(Setup::new().env("TIDEGATE_OVERVIEW_SAMPLE_MS", 100)).await;
+    let _feed = stage.feed().await;
     let app = stage.gateway.app().await;
     let api = app.api.clone();
     let look = |key: String| {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use support::wait::until;
-use support::{Authority, EVENT, Gateway, Peer, Setup, flv};
+use support::{Authority, EVENT, Gateway, Live, Setup};
 
 /// Labels that the scraper adds.
 const OF_THE_SCRAPER: [&str; 2] = ["instance", "job"];
@@ -82,12 +82,7 @@ async fn busy() -> (Gateway, String, Authority) {
     let hook = json!({ "targets": [{ "url": "http://127.0.0.1:9/hook" }] });
     gateway.api.put("/v1/webhooks", &app.key, hook).await.expect("a target");
     let conference = app.conference().await;
-    let anna = conference.member("anna", 3).await;
-    let published = anna.publish("RTC1").await.expect("pubStream");
-    let url = anna.subscribe(&published.stream_id).await.expect("subStream").url;
-    let _feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
-    let viewer = Peer::play(&url).await.expect("play").watch();
-    viewer.more_pictures(5).await;
+    let _live = Live::of(&conference, "anna").await;
     let scrape = async || {
         let answer = reqwest::get(format!("http://{}/metrics", gateway.ops)).await.expect("an answer");
         answer.text().await.expect("a body")

@@ -6,11 +6,10 @@ mod support;
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use support::api::{Conference, Member, PlayAnswer, PublishAnswer};
 use support::ffmpeg::assert_is_clip;
 use support::flv::Tag;
 use support::wait::until;
-use support::{EVENT, Gateway, Peer, Pusher, Setup, flv, within};
+use support::{EVENT, Peer, Pusher, Scene, Setup, flv, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -106,37 +105,11 @@ async fn close_code(socket: &mut Socket) -> Option<u16> {
     .await
 }
 
-struct Stage {
-    gateway: Gateway,
-    conference: Conference,
-    anna: Member,
-    boris: Member,
-    published: PublishAnswer,
-}
-
-impl Stage {
-    async fn new(setup: Setup) -> Self {
-        let gateway = setup.start().await;
-        let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", 3).await;
-        let boris = conference.member("boris", 1).await;
-        let published = anna.publish("RTC1").await.expect("pubStream");
-        Self { gateway, conference, anna, boris, published }
-    }
-
-    async fn urls(&self) -> PlayAnswer {
-        self.boris
-            .subscribe_as(&self.published.stream_id, serde_json::json!({ "profile": "live" }))
-            .await
-            .expect("subStream")
-    }
-}
-
 #[tokio::test]
 async fn what_ffmpeg_pushes_comes_out_as_flv_and_as_websocket_messages() {
-    let stage = Stage::new(Setup::new()).await;
-    let _pusher = Pusher::start(&stage.published.url);
-    let urls = stage.urls().await;
+    let scene = Scene::new().await;
+    let _pusher = Pusher::start(&scene.published.url);
+    let urls = scene.urls("live").await;
     let mut body = Body::open(&urls.flv).await;
     let headers = body.response.headers().clone();
     assert_eq!(headers["content-type"], "video/x-flv");
@@ -152,17 +125,17 @@ async fn what_ffmpeg_pushes_comes_out_as_flv_and_as_websocket_messages() {
     let (_, whole) = flv::tags(&bytes);
     assert_is_clip(&bytes[..whole]).await;
     socket.close(None).await.expect("the close leaves");
-    stage.gateway.stop().await;
+    scene.gateway.stop().await;
 }
 
 #[tokio::test]
 async fn a_url_that_does_not_fit_is_refused_with_the_reason() {
-    let stage = Stage::new(Setup::new().env("TIDEGATE_PLAY_WAIT_MS", 300)).await;
-    let urls = stage.urls().await;
+    let scene = Scene::with(Setup::new().env("TIDEGATE_PLAY_WAIT_MS", 300)).await;
+    let urls = scene.urls("live").await;
     let (plain, token) = urls.flv.split_once("?t=").expect("a token");
     refused(plain, 403, "url_invalid").await;
     refused(&format!("{plain}?t={token}x"), 403, "url_invalid").await;
-    let publish_token = stage.published.url.text();
+    let publish_token = scene.published.url.text();
     let (_, publish_token) = publish_token.split_once("?t=").expect("a token");
     refused(&format!("{plain}?t={publish_token}"), 403, "url_invalid").await;
     refused(&urls.flv.replace(".flv", ".m3u8"), 404, "not_found").await;
@@ -171,27 +144,27 @@ async fn a_url_that_does_not_fit_is_refused_with_the_reason() {
     let mut socket = open(&urls.ws_flv).await;
     assert_eq!(close_code(&mut socket).await, Some(4404));
 
-    stage.anna.unpublish(&stage.published.stream_id).await.expect("deleted");
+    scene.anna.unpublish(&scene.published.stream_id).await.expect("deleted");
     refused(&urls.flv, 403, "url_invalid").await;
-    stage.gateway.stop().await;
+    scene.gateway.stop().await;
 }
 
 #[tokio::test]
 async fn a_kick_cuts_both_in_the_middle_and_one_that_never_reads() {
-    let stage = Stage::new(Setup::new()).await;
-    let _feed = Peer::publish(&stage.published.url).await.expect("publish").feed(flv::clip());
-    let (one, two, three) = (stage.urls().await, stage.urls().await, stage.urls().await);
+    let scene = Scene::new().await;
+    let _feed = Peer::publish(&scene.published.url).await.expect("publish").feed(flv::clip());
+    let (one, two, three) = (scene.urls("live").await, scene.urls("live").await, scene.urls("live").await);
     let mut body = Body::open(&one.flv).await;
     body.pictures(3).await;
     let mut socket = open(&two.ws_flv).await;
     pictures(&mut socket, 3).await;
-    let mut mute = TcpStream::connect(stage.gateway.http).await.expect("connects");
+    let mut mute = TcpStream::connect(scene.gateway.http).await.expect("connects");
     let (_, path) = three.flv.split_once("/live/").expect("a path");
     let request = format!("GET /live/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
     mute.write_all(request.as_bytes()).await.expect("the request leaves");
     let sessions = || async {
         let page =
-            stage.conference.app.api.get("/v1/sessions", &stage.conference.app.key).await.expect("a page");
+            scene.conference.app.api.get("/v1/sessions", &scene.conference.app.key).await.expect("a page");
         let sessions = page["sessions"].as_array().expect("sessions").clone();
         sessions.iter().filter(|session| session["user"] == "boris").cloned().collect::<Vec<_>>()
     };
@@ -201,7 +174,7 @@ async fn a_kick_cuts_both_in_the_middle_and_one_that_never_reads() {
     let protocols: Vec<_> = three_viewers.iter().map(|session| session["protocol"].clone()).collect();
     assert_eq!(protocols, ["flv", "wsFlv", "flv"]);
 
-    stage.conference.kick(&["boris"]).await.expect("kick");
+    scene.conference.kick(&["boris"]).await.expect("kick");
     assert!(!body.read_to_end().await, "a body that was cut must not look whole");
     let code = close_code(&mut socket).await;
     assert!(matches!(code, None | Some(4410)), "{code:?}");
@@ -214,15 +187,15 @@ async fn a_kick_cuts_both_in_the_middle_and_one_that_never_reads() {
     assert!(!whole, "a body that was cut must not look whole");
     until(EVENT, "no session is left", async || sessions().await.is_empty().then_some(())).await;
     refused(&one.flv, 410, "member_gone").await;
-    stage.gateway.stop().await;
+    scene.gateway.stop().await;
 }
 
 #[tokio::test]
 async fn a_stream_that_is_over_ends_its_bodies_in_order() {
-    let stage = Stage::new(Setup::new().env("TIDEGATE_PUBLISHER_GRACE_MS", 100)).await;
-    let publisher = Peer::publish(&stage.published.url).await.expect("publish");
+    let scene = Scene::with(Setup::new().env("TIDEGATE_PUBLISHER_GRACE_MS", 100)).await;
+    let publisher = Peer::publish(&scene.published.url).await.expect("publish");
     let feed = publisher.feed(flv::clip());
-    let urls = stage.urls().await;
+    let urls = scene.urls("live").await;
     let mut body = Body::open(&urls.flv).await;
     body.pictures(3).await;
     let mut socket = open(&urls.ws_flv).await;
@@ -230,19 +203,19 @@ async fn a_stream_that_is_over_ends_its_bodies_in_order() {
     drop(feed);
     assert!(body.read_to_end().await);
     assert_eq!(close_code(&mut socket).await, Some(1000));
-    stage.gateway.stop().await;
+    scene.gateway.stop().await;
 }
 
 #[tokio::test]
 async fn a_stop_tells_websocket_viewers_and_ends_bodies() {
-    let stage = Stage::new(Setup::new()).await;
-    let _feed = Peer::publish(&stage.published.url).await.expect("publish").feed(flv::clip());
-    let urls = stage.urls().await;
+    let scene = Scene::new().await;
+    let _feed = Peer::publish(&scene.published.url).await.expect("publish").feed(flv::clip());
+    let urls = scene.urls("live").await;
     let mut body = Body::open(&urls.flv).await;
     body.pictures(3).await;
     let mut socket = open(&urls.ws_flv).await;
     pictures(&mut socket, 3).await;
-    let stopped = tokio::spawn(stage.gateway.stop());
+    let stopped = tokio::spawn(scene.gateway.stop());
     assert_eq!(close_code(&mut socket).await, Some(4503));
     assert!(body.read_to_end().await);
     stopped.await.expect("the gateway stops");
@@ -250,9 +223,9 @@ async fn a_stop_tells_websocket_viewers_and_ends_bodies() {
 
 #[tokio::test]
 async fn only_pages_of_the_set_origins_may_read_a_stream() {
-    let stage = Stage::new(Setup::new().env("TIDEGATE_CORS_ORIGINS", "https://app.example")).await;
-    let _feed = Peer::publish(&stage.published.url).await.expect("publish").feed(flv::clip());
-    let url = stage.urls().await.flv;
+    let scene = Scene::with(Setup::new().env("TIDEGATE_CORS_ORIGINS", "https://app.example")).await;
+    let _feed = Peer::publish(&scene.published.url).await.expect("publish").feed(flv::clip());
+    let url = scene.urls("live").await.flv;
     for (origin, allowed) in
         [("https://app.example", Some("https://app.example")), ("https://evil.example", None)]
     {
@@ -263,5 +236,5 @@ async fn only_pages_of_the_set_origins_may_read_a_stream() {
             response.headers().get("access-control-allow-origin").map(|value| value.to_str().expect("text"));
         assert_eq!(told, allowed, "{origin}");
     }
-    stage.gateway.stop().await;
+    scene.gateway.stop().await;
 }

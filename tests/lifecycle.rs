@@ -6,7 +6,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use support::process::Ended;
-use support::{EVENT, Gateway, Peer, Setup, flv, within};
+use support::{EVENT, Gateway, Live, Peer, Setup, within};
 
 /// Fails unless the process refused in one line that names each of `words`.
 #[track_caller]
@@ -192,12 +192,7 @@ async fn key_show_before_the_first_start_says_what_to_do() {
 async fn sigterm_drains_and_exits_with_zero() {
     let gateway = Setup::new().env("TIDEGATE_DRAIN_MS", 500).start().await;
     let conference = gateway.app().await.conference().await;
-    let anna = conference.member("anna", 3).await;
-    let published = anna.publish("RTC1").await.expect("pubStream");
-    let url = anna.subscribe(&published.stream_id).await.expect("subStream").url;
-    let feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
-    let viewer = Peer::play(&url).await.expect("play").watch();
-    viewer.more_pictures(3).await;
+    let Live { feed, viewer, .. } = Live::of(&conference, "anna").await;
     // A socket that never finishes its handshake must not hold the end up either.
     let _silent = tokio::net::TcpStream::connect(gateway.rtmp).await.expect("connects");
     gateway.stop().await;

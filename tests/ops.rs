@@ -5,7 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
-use support::{EVENT, Gateway, Peer, Setup, flv, within};
+use support::{EVENT, Gateway, Live, Peer, Setup, within};
 
 struct Page {
     status: u16,
@@ -43,20 +43,15 @@ async fn metrics_are_open_metrics_and_name_nobody() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let conference = app.conference().await;
-    let anna = conference.member("anna-of-the-metrics", 3).await;
-    let published = anna.publish("RTC1").await.expect("pubStream");
-    let url = anna.subscribe(&published.stream_id).await.expect("subStream").url;
-    let _feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
-    let viewer = Peer::play(&url).await.expect("play").watch();
-    viewer.more_pictures(5).await;
-    let _ = Peer::play(&url.with_token("forged")).await.err().expect("refused");
+    let live = Live::of(&conference, "anna-of-the-metrics").await;
+    let _ = Peer::play(&live.url.with_token("forged")).await.err().expect("refused");
 
     let page = get(gateway.ops, "/metrics", None).await;
     assert_eq!(page.status, 200);
     assert!(page.kind.starts_with("application/openmetrics-text"), "{}", page.kind);
     assert!(page.body.trim_end().ends_with("# EOF"), "{}", page.body);
     check_lines(&page.body);
-    for name in [&app.id, &conference.id, &anna.id, &anna.name, &published.stream_id] {
+    for name in [&app.id, &conference.id, &live.member.id, &live.member.name, &live.published.stream_id] {
         assert!(!page.body.contains(name.as_str()), "{name} is a label of a metric: labels must stay few");
     }
     gateway.secrets().assert_absent("/metrics", &page.body);

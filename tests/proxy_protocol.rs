@@ -4,12 +4,10 @@
 
 mod support;
 
-use serde_json::Value;
 use std::net::SocketAddr;
-use support::api::{Conference, Member, PublishAnswer};
 use support::peer::Feed;
 use support::wait::until;
-use support::{Authority, EVENT, Gateway, Peer, Setup, flv, raw, within};
+use support::{Authority, EVENT, Peer, Setup, Solo, flv, raw, within};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -44,28 +42,7 @@ async fn passed_on(address: SocketAddr, header: &[u8]) -> TcpStream {
     stream
 }
 
-struct Stage {
-    gateway: Gateway,
-    conference: Conference,
-    anna: Member,
-    published: PublishAnswer,
-}
-
-impl Stage {
-    async fn new(setup: Setup) -> Self {
-        let gateway = setup.start().await;
-        let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", 3).await;
-        let published = anna.publish("RTC1").await.expect("pubStream");
-        Self { gateway, conference, anna, published }
-    }
-
-    async fn sessions(&self) -> Vec<Value> {
-        let app = &self.conference.app;
-        let page = app.api.get("/v1/sessions", &app.key).await.expect("a page");
-        page["sessions"].as_array().expect("sessions").clone()
-    }
-
+impl Solo {
     /// Where the only session is from, by what the sessions list says.
     async fn peer(&self) -> String {
         let sessions = self.sessions().await;
@@ -99,7 +76,7 @@ async fn the_client_behind_the_proxy_is_the_one_that_is_seen() {
     let setup = Setup::new()
         .with_tls(&issued.certificate, &issued.key)
         .env("TIDEGATE_RTMP_PROXY_PROTOCOL_FROM", "127.0.0.0/8");
-    let stage = Stage::new(setup).await;
+    let stage = Solo::with(setup).await;
     let publish = |feed: Result<Peer, _>| -> Feed { feed.expect("publish").feed(flv::clip()) };
     for (header, client) in [(line(CLIENT), CLIENT), (binary(CLIENT), CLIENT), (line(CLIENT_V6), CLIENT_V6)] {
         let stream = passed_on(stage.gateway.rtmp, &header).await;
@@ -227,7 +204,7 @@ async fn a_proxy_without_a_good_header_is_turned_away_and_the_log_says_why() {
 
 #[tokio::test]
 async fn from_anybody_else_a_header_is_only_bytes() {
-    let stage = Stage::new(Setup::new().env("TIDEGATE_RTMP_PROXY_PROTOCOL_FROM", "192.0.2.0/24")).await;
+    let stage = Solo::with(Setup::new().env("TIDEGATE_RTMP_PROXY_PROTOCOL_FROM", "192.0.2.0/24")).await;
     let stream = passed_on(stage.gateway.rtmp, &line(CLIENT)).await;
     assert_eq!(rest(stream).await, b"", "no RTMP begins like this");
     assert_eq!(stage.failed("handshake").await, Some(1.0));

@@ -8,10 +8,10 @@ mod support;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use support::api::{Conference, PublishAnswer, Refused as _, text};
+use support::api::{Refused as _, text};
 use support::flv::{self, Kind, Tag};
 use support::peer::{PUBLISH_REFUSED, Watch};
-use support::{Authority, EVENT, Gateway, MediaUrl, Member, Peer, Setup, Viewer, ffmpeg, wait, within};
+use support::{Authority, EVENT, MediaUrl, Peer, Setup, Solo, Viewer, ffmpeg, wait, within};
 use tidegate::rtmp::handshake::{HandshakeProgress, ServerHandshake};
 use tidegate::rtmp::proto::server::{MediaMessage, Output, ServerSession, SessionEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,23 +28,7 @@ fn near() -> Setup {
         .env("TIDEGATE_LOG", "debug")
 }
 
-/// A conference with a member who has declared a stream.
-struct Scene {
-    gateway: Gateway,
-    conference: Conference,
-    anna: Member,
-    published: PublishAnswer,
-}
-
-impl Scene {
-    async fn start(setup: Setup) -> Self {
-        let gateway = setup.start().await;
-        let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", TALKER).await;
-        let published = anna.publish("cam").await.expect("pubStream");
-        Self { gateway, conference, anna, published }
-    }
-
+impl Solo {
     async fn watch(&self) -> Watch {
         let url = self.anna.subscribe(&self.published.stream_id).await.expect("subStream").url;
         Peer::play(&url).await.expect("play").watch()
@@ -97,13 +81,6 @@ impl Scene {
         app.api.delete(&path, &app.key).await.expect("deleted");
     }
 
-    async fn sessions(&self) -> Vec<Value> {
-        let app = &self.conference.app;
-        let path = format!("/v1/sessions?confrId={}", self.conference.id);
-        let listed = app.api.get(&path, &app.key).await.expect("sessions");
-        listed["sessions"].as_array().expect("a list").clone()
-    }
-
     async fn until_nobody_publishes(&self) {
         wait::until(EVENT, "nobody publishes", || async {
             let sessions = self.sessions().await;
@@ -115,8 +92,8 @@ impl Scene {
 
 #[tokio::test]
 async fn a_stream_is_pushed_to_a_far_server_whose_viewers_decode_it() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let made = near.push_to(&far.published.url).await;
     assert_eq!(made["url"], format!("rtmp://{}/live/…", far.gateway.rtmp), "{made}");
     near.until_state("waiting").await;
@@ -148,8 +125,8 @@ async fn a_stream_is_pushed_to_a_far_server_whose_viewers_decode_it() {
 
 #[tokio::test]
 async fn the_far_server_is_let_go_while_nobody_publishes() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near().env("TIDEGATE_PUBLISHER_GRACE_MS", 100)).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near().env("TIDEGATE_PUBLISHER_GRACE_MS", 100)).await;
     near.push_to(&far.published.url).await;
     for _ in 0..2 {
         let publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
@@ -166,8 +143,8 @@ async fn the_far_server_is_let_go_while_nobody_publishes() {
 
 #[tokio::test]
 async fn a_far_server_that_holds_no_media_for_long_is_let_go_and_called_again() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near().env("TIDEGATE_RELAY_IDLE_MS", 300)).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near().env("TIDEGATE_RELAY_IDLE_MS", 300)).await;
     near.push_to(&far.published.url).await;
     let mut publisher = Peer::publish(&near.published.url).await.expect("publish");
     let clip = flv::clip();
@@ -185,8 +162,8 @@ async fn a_far_server_that_holds_no_media_for_long_is_let_go_and_called_again() 
 
 #[tokio::test]
 async fn a_far_server_that_dies_and_returns_has_its_stream_again() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     near.push_to(&far.published.url).await;
     near.until_state("live").await;
@@ -194,14 +171,14 @@ async fn a_far_server_that_dies_and_returns_has_its_stream_again() {
     here.more_pictures(3).await;
 
     let ports = [far.gateway.rtmp.port(), 0, 0];
-    let Scene { gateway, conference, anna, published } = far;
+    let Solo { gateway, conference, anna, published } = far;
     let setup = gateway.kill().await;
     let lost = near.until_state("backoff").await;
     let reason = lost["lastError"]["reason"].as_str().expect("a reason");
     assert!(["closed", "unreachable"].contains(&reason), "{lost}");
     assert!(lost["nextAttemptAt"].is_string(), "{lost}");
     let gateway = setup.listen_on(IpAddr::V4(Ipv4Addr::LOCALHOST), ports).start().await;
-    let far = Scene {
+    let far = Solo {
         conference: conference.at(gateway.api.clone()),
         anna: anna.at(gateway.api.clone()),
         gateway,
@@ -216,8 +193,8 @@ async fn a_far_server_that_dies_and_returns_has_its_stream_again() {
 
 #[tokio::test]
 async fn a_far_server_that_refuses_is_told_and_not_hammered() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     let forged = far.published.url.with_token("forged-token-of-a-stranger");
     near.push_to(&forged).await;
@@ -336,8 +313,7 @@ fn fat_clip(picture_bytes: usize) -> Vec<Tag> {
 async fn a_far_server_that_reads_nothing_costs_a_bounded_room_and_nobody_else() {
     const PICTURE_BYTES: usize = 200_000;
     let near =
-        Scene::start(near().env("TIDEGATE_VIEWER_STALL_MS", 60_000).env("TIDEGATE_LIVE_LAG_MAX_MS", 500))
-            .await;
+        Solo::with(near().env("TIDEGATE_VIEWER_STALL_MS", 60_000).env("TIDEGATE_LIVE_LAG_MAX_MS", 500)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(fat_clip(PICTURE_BYTES));
@@ -377,7 +353,7 @@ async fn a_far_server_that_reads_nothing_costs_a_bounded_room_and_nobody_else() 
 
 #[tokio::test]
 async fn a_far_server_that_takes_nothing_for_too_long_is_left_and_called_again() {
-    let near = Scene::start(near().env("TIDEGATE_VIEWER_STALL_MS", 300)).await;
+    let near = Solo::with(near().env("TIDEGATE_VIEWER_STALL_MS", 300)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(fat_clip(200_000));
@@ -397,7 +373,7 @@ async fn a_far_server_that_takes_nothing_for_too_long_is_left_and_called_again()
 
 #[tokio::test]
 async fn metadata_reaches_a_far_server_as_an_encoder_sends_it() {
-    let near = Scene::start(near()).await;
+    let near = Solo::with(near()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     // ffmpeg sends onMetaData, which the peer of the other tests does not.
@@ -428,10 +404,10 @@ fn contains(bytes: &Bytes, part: &[u8]) -> bool {
 
 #[tokio::test]
 async fn a_stream_is_pulled_in_as_a_members_own_and_ends_with_its_kick() {
-    let far = Scene::start(Setup::new()).await;
+    let far = Solo::with(Setup::new()).await;
     // Nobody but the relay keeps the member.
     let near =
-        Scene::start(near().env("TIDEGATE_FIRST_CONTACT_MS", 1500).env("TIDEGATE_MEMBER_TIMEOUT_MS", 1500))
+        Solo::with(near().env("TIDEGATE_FIRST_CONTACT_MS", 1500).env("TIDEGATE_MEMBER_TIMEOUT_MS", 1500))
             .await;
     let source = far.anna.subscribe(&far.published.stream_id).await.expect("subStream").url;
     near.gateway.secrets().learn(&source.token);
@@ -477,8 +453,8 @@ async fn a_stream_is_pulled_in_as_a_members_own_and_ends_with_its_kick() {
 
 #[tokio::test]
 async fn a_pull_waits_for_its_source_and_survives_its_absence() {
-    let far = Scene::start(Setup::new().env("TIDEGATE_PLAY_WAIT_MS", 100)).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new().env("TIDEGATE_PLAY_WAIT_MS", 100)).await;
+    let near = Solo::with(near()).await;
     let source = far.anna.subscribe(&far.published.stream_id).await.expect("subStream").url;
     let pull = json!({ "direction": "pull", "user": "anna", "rtcId": "cdn", "url": source.text() });
     near.relay(pull).await.expect("a relay");
@@ -505,8 +481,8 @@ async fn a_pull_waits_for_its_source_and_survives_its_absence() {
 
 #[tokio::test]
 async fn the_end_of_the_conference_ends_its_relays() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     near.push_to(&far.published.url).await;
     near.until_state("live").await;
@@ -530,18 +506,18 @@ async fn the_end_of_the_conference_ends_its_relays() {
 
 #[tokio::test]
 async fn a_relay_is_resumed_after_a_crash() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     let made = near.push_to(&far.published.url).await;
     near.until_state("live").await;
-    let Scene { gateway, conference, anna, published } = near;
+    let Solo { gateway, conference, anna, published } = near;
     let setup = gateway.kill().await;
     drop(publisher);
     far.until_nobody_publishes().await;
     let gateway = setup.start().await;
     let url = published.url.at(gateway.rtmp);
-    let near = Scene {
+    let near = Solo {
         conference: conference.at(gateway.api.clone()),
         anna: anna.at(gateway.api.clone()),
         gateway,
@@ -558,7 +534,7 @@ async fn a_relay_is_resumed_after_a_crash() {
 
 #[tokio::test]
 async fn inner_addresses_are_refused_unless_the_operator_allows_them() {
-    let near = Scene::start(Setup::new()).await;
+    let near = Solo::with(Setup::new()).await;
     for host in ["127.0.0.1", "[::1]", "localhost", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"] {
         let url = format!("rtmp://{host}:1935/live/some-key");
         let body = json!({ "direction": "push", "streamId": near.published.stream_id, "url": url });
@@ -581,10 +557,10 @@ async fn tls_to_a_far_server_is_verified() {
     // On all addresses, of which the certificate names one.
     let everywhere =
         Setup::new().with_tls(&issued.certificate, &issued.key).env("TIDEGATE_RTMPS_LISTEN", "0.0.0.0:0");
-    let far = Scene::start(everywhere).await;
+    let far = Solo::with(everywhere).await;
     let secure = far.published.url.over_tls(SocketAddr::from(([127, 0, 0, 1], far.gateway.rtmps().port())));
     let trusting = near().env("TIDEGATE_RELAY_CA_FILE", authority.certificate().display());
-    let near = Scene::start(trusting).await;
+    let near = Solo::with(trusting).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     let made = near.push_to(&secure).await;
     assert!(text(&made, "/url").starts_with("rtmps://127.0.0.1:"), "{made}");
@@ -601,7 +577,7 @@ async fn tls_to_a_far_server_is_verified() {
     near.gateway.stop().await;
 
     // And nobody vouches for it here.
-    let near = Scene::start(crate::near()).await;
+    let near = Solo::with(crate::near()).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     near.push_to(&secure).await;
     let lost = near.until("refused", |relay| relay["lastError"]["reason"] == "tls").await;
@@ -612,8 +588,8 @@ async fn tls_to_a_far_server_is_verified() {
 
 #[tokio::test]
 async fn a_session_of_a_relay_that_is_closed_comes_back() {
-    let far = Scene::start(Setup::new()).await;
-    let near = Scene::start(near()).await;
+    let far = Solo::with(Setup::new()).await;
+    let near = Solo::with(near()).await;
     let _publisher = Peer::publish(&near.published.url).await.expect("publish").feed(flv::clip());
     near.push_to(&far.published.url).await;
     near.until_state("live").await;

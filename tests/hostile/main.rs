@@ -21,7 +21,7 @@ mod viewers;
 
 use figures::Figures;
 use support::peer::{Feed, Watch};
-use support::{EVENT, Gateway, MediaUrl, Peer, Setup, flv, raw, within};
+use support::{EVENT, Gateway, Live, MediaUrl, Peer, Setup, raw, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -43,12 +43,7 @@ impl Scene {
     async fn with(setup: Setup) -> Self {
         let gateway = setup.start().await;
         let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", 3).await;
-        let published = anna.publish("RTC1").await.expect("pubStream");
-        let url = anna.subscribe(&published.stream_id).await.expect("subStream").url;
-        let feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
-        let viewer = Peer::play(&url).await.expect("play").watch();
-        viewer.more_pictures(3).await;
+        let Live { published, url, feed, viewer, .. } = Live::of(&conference, "anna").await;
         Self { gateway, conference, published, url, feed, viewer }
     }
 

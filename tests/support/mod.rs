@@ -31,7 +31,7 @@ pub use media_url::MediaUrl;
 pub use peer::{Feed, Peer, Seen};
 pub use proxy::{Proxy, Way};
 pub use receiver::{Hook, Receiver, Reply};
-pub use scene::Scene;
+pub use scene::{Live, Scene, Solo};
 pub use socket::EventSocket;
 pub use tls::Authority;
 pub use wait::{EVENT, within};

@@ -2,9 +2,10 @@
 
 use super::api::{Conference, Member, PlayAnswer, PublishAnswer};
 use super::ffmpeg::Viewer;
-use super::flv::{Kind, Tag};
+use super::flv::{self, Kind, Tag};
 use super::gateway::{Gateway, Setup};
-use super::peer::{Peer, Watch};
+use super::media_url::MediaUrl;
+use super::peer::{Feed, Peer, Watch};
 use super::wait::{EVENT, until};
 
 /// The chunk size of a [`Peer`] once it is connected.
@@ -54,7 +55,55 @@ pub fn chunks(kind: Kind, time: Time, repeats: bool, payload: &[u8]) -> Vec<u8> 
     bytes
 }
 
-/// A conference with a stream that is declared.
+/// A conference whose only member has declared a stream.
+pub struct Solo {
+    pub gateway: Gateway,
+    pub conference: Conference,
+    pub anna: Member,
+    pub published: PublishAnswer,
+}
+
+impl Solo {
+    pub async fn with(setup: Setup) -> Self {
+        let gateway = setup.start().await;
+        let conference = gateway.app().await.conference().await;
+        let anna = conference.member("anna", 3).await;
+        let published = anna.publish("RTC1").await.expect("pubStream");
+        Self { gateway, conference, anna, published }
+    }
+
+    /// Who is connected to the conference, as the app is told.
+    pub async fn sessions(&self) -> Vec<serde_json::Value> {
+        let app = &self.conference.app;
+        let path = format!("/v1/sessions?confrId={}", self.conference.id);
+        let page = app.api.get(&path, &app.key).await.expect("a page");
+        page["sessions"].as_array().expect("sessions").clone()
+    }
+}
+
+/// A member that publishes, and somebody who watches by its right and has seen pictures.
+pub struct Live {
+    pub member: Member,
+    pub published: PublishAnswer,
+    /// With which the viewer came.
+    pub url: MediaUrl,
+    pub feed: Feed,
+    pub viewer: Watch,
+}
+
+impl Live {
+    pub async fn of(conference: &Conference, name: &str) -> Self {
+        let member = conference.member(name, 3).await;
+        let published = member.publish("RTC1").await.expect("pubStream");
+        let url = member.subscribe(&published.stream_id).await.expect("subStream").url;
+        let feed = Peer::publish(&published.url).await.expect("publish").feed(flv::clip());
+        let viewer = Peer::play(&url).await.expect("play").watch();
+        viewer.more_pictures(3).await;
+        Self { member, published, url, feed, viewer }
+    }
+}
+
+/// A conference with a stream that is declared, and somebody to watch it.
 pub struct Scene {
     pub gateway: Gateway,
     pub conference: Conference,
@@ -69,11 +118,8 @@ impl Scene {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let gateway = setup.start().await;
-        let conference = gateway.app().await.conference().await;
-        let anna = conference.member("anna", 3).await;
+        let Solo { gateway, conference, anna, published } = Solo::with(setup).await;
         let boris = conference.member("boris", 1).await;
-        let published = anna.publish("RTC1").await.expect("pubStream");
         Self { gateway, conference, anna, boris, published }
     }
 
