@@ -4,12 +4,11 @@
 //! them is that nobody can put anything else into them: they load their own files only, run no inline script, stand in no frame, and
 //! tell no other site where they are.
 
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION,
     REFERRER_POLICY,
 };
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -18,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::document::refusals;
+use super::place::AtFile;
 use super::problem::Problem;
 use super::urls::Origin;
 use super::{Answer, Control, path};
@@ -142,20 +142,6 @@ async fn join_page(State(control): State<Control>, origin: Origin, asked: Header
     page("join.html", control.settings.join_page, &origin, &asked)
 }
 
-/// A file that both pages load, as the path names it.
-struct AssetName(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for AssetName {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
-        let named =
-            parameters.iter().flatten().find(|(key, _)| *key == "file").map(|(_, name)| name.to_owned());
-        Ok(Self(named.unwrap_or_default()))
-    }
-}
-
 /// What the path of an asset carries.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -179,11 +165,7 @@ struct AssetPath {
         PageRefusals,
     )
 )]
-async fn asset(
-    State(control): State<Control>,
-    AssetName(name): AssetName,
-    asked: HeaderMap,
-) -> Answer<Response> {
+async fn asset(State(control): State<Control>, AtFile(name): AtFile, asked: HeaderMap) -> Answer<Response> {
     let is_on = control.settings.console || control.settings.join_page;
     let file = Built::get(&format!("assets/{name}")).filter(|_| is_on);
     let file = file.ok_or_else(|| Reason::NotFound.because("the console has no such file"))?;

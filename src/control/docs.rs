@@ -1,9 +1,7 @@
 //! The documentation for people: a page that renders the document of the API. It stands in the binary and loads nothing
 //! from elsewhere.
 
-use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY};
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -12,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::document::refusals;
-use super::problem::Problem;
-use super::{Control, path};
+use super::place::AtFile;
+use super::{Answer, Control, path};
 use crate::domain::Reason;
 
 /// What the page may load and do: its own files and nothing else, in no one else's frame.
@@ -55,19 +53,6 @@ impl IntoResponse for Asset {
             (REFERRER_POLICY, "no-referrer"),
         ];
         (headers, self.text).into_response()
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Asset {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
-        let named = parameters
-            .iter()
-            .flatten()
-            .find_map(|(_, name)| ASSETS.into_iter().find(|asset| asset.name == name));
-        named.ok_or_else(|| Reason::NotFound.because("the documentation has no such file").into())
     }
 }
 
@@ -114,6 +99,7 @@ refusals!(AssetRefusals: &[Reason::NotFound]);
         AssetRefusals,
     )
 )]
-async fn asset(asset: Asset) -> Asset {
-    asset
+async fn asset(AtFile(name): AtFile) -> Answer<Asset> {
+    let named = ASSETS.into_iter().find(|asset| asset.name == name);
+    named.ok_or_else(|| Reason::NotFound.because("the documentation has no such file").into())
 }

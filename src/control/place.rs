@@ -47,6 +47,9 @@ pub(super) struct AtSession(pub(super) SessionId);
 /// `{deadLetterId}` of the path. What can be none is not found.
 pub(super) struct AtDeadLetter(pub(super) String);
 
+/// `{file}` of the path, empty where it is no text.
+pub(super) struct AtFile(pub(super) String);
+
 async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
     parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
@@ -122,6 +125,14 @@ impl<S: Send + Sync> FromRequestParts<S> for AtSession {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let number = parameter(parts, state, "sessionId").await.and_then(|text| text.parse().ok());
         number.map(|number| Self(SessionId(number))).ok_or_else(|| no_such_session().into())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtFile {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(parameter(parts, state, "file").await.unwrap_or_default()))
     }
 }
 
