@@ -13,8 +13,10 @@ use mutation::Random;
 
 #[path = "support/mutation.rs"]
 mod mutation;
+#[path = "../fuzz/pieces.rs"]
+mod pieces;
 
-/// Well below a second for each target in a debug build.
+/// A few seconds at most for each target in a debug build.
 const ITERATIONS: u64 = 1_000;
 const SEED: u64 = 0x7D1E_6A7E;
 /// What an RTMP session takes at once, so that what it may hold can be reached. The fuzzers stay below, where they run faster.

@@ -1,14 +1,12 @@
 //! Input in pieces and byte by byte must give the same messages, none longer than its type may be, and no input may make the
 //! reader hold or reserve more than it brought.
 
-#[path = "../pieces.rs"]
-mod pieces;
-
-use pieces::{one_of, pieces};
 use tidegate::rtmp::proto::chunk::{
     ChunkError, ChunkLimits, ChunkMessage, ChunkReader, PARTIAL_MESSAGES_MAX, message_bytes_max,
 };
 use tidegate::rtmp::proto::message::Message;
+
+use crate::pieces::{one_of, pieces};
 
 /// So narrow that short inputs reach it.
 const NARROW: ChunkLimits = ChunkLimits { partial_bytes_max: 512, reserve_ahead_bytes_max: 16 };

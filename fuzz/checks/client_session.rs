@@ -1,15 +1,13 @@
 //! A session that publishes or plays, fed by a far server: what it says is well formed and whole, what waits in it is bounded, it
 //! holds no more than came, and after an error it takes nothing more.
 
-#[path = "../pieces.rs"]
-mod pieces;
-
-use pieces::{one_of, pieces};
 use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader};
 use tidegate::rtmp::proto::client::{
     ClientError, ClientOutput, ClientRequest, ClientSession, Purpose, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX,
 };
 use tidegate::rtmp::proto::message::AGGREGATED_MESSAGES_MAX;
+
+use crate::pieces::{one_of, pieces};
 
 /// The headers of the message that goes too far.
 const HEADERS_BYTES_MAX: usize = 4096;

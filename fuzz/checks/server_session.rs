@@ -1,15 +1,13 @@
 //! A session whose application lets in and ends, or lets nobody in: what it says is well formed and whole, what waits in it is
 //! bounded, it holds no more than came, and after an error it takes nothing more.
 
-#[path = "../pieces.rs"]
-mod pieces;
-
-use pieces::{one_of, pieces};
 use tidegate::rtmp::proto::chunk::{ChunkLimits, ChunkReader};
 use tidegate::rtmp::proto::message::AGGREGATED_MESSAGES_MAX;
 use tidegate::rtmp::proto::server::{
     Output, ProtocolError, QUEUED_BYTES_MAX, QUEUED_EVENTS_MAX, ServerSession, SessionEvent,
 };
+
+use crate::pieces::{one_of, pieces};
 
 /// The answers to the requests of one input, which come on top of what the input itself was answered.
 const ANSWERS_BYTES_MAX: usize = 4096;

@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../pieces.rs"]
+mod pieces;
 #[path = "../checks/server_session.rs"]
 mod server_session;
 
