@@ -13,6 +13,7 @@
 //! A peer's mistake is never above `debug`: whoever can connect could fill the log otherwise. Addresses of peers stand
 //! at `debug` and below. Tickets, keys, tokens, passwords and whole media URLs stand at no level.
 
+mod labels;
 mod logging;
 mod metrics;
 mod readings;
@@ -20,5 +21,6 @@ mod readings;
 pub use logging::{FilterError, LogControl, LogFormat, LoggingError, check_filter, start_logging};
 pub use prometheus_client::metrics::counter::Counter;
 
-pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard, Protocol, StatusClass};
+pub use labels::{Protocol, StatusClass};
+pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE, OpenGuard};
 pub use readings::{Readings, Times};
