@@ -1,7 +1,7 @@
 //! Rights from outside, in the hands of somebody who has some of them: forged, cut, replayed and swapped; asked for where
 //! they are not; shown as they expire.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod support;
 
@@ -489,55 +489,4 @@ fn the_search_for_secrets_in_files_finds_one() {
     assert!(secret_in("-----BEGIN PRIVATE KEY-----").is_some());
     assert!(secret_in("TIDEGATE_OPS_TOKEN: ${OPS_TOKEN:?set it}").is_none());
     assert!(secret_in("const token = await mint(user)").is_none());
-}
-
-/// Prints how long refusals take, for `docs/reliability.md`. Asserts no time: what the gateway does for each is asserted where
-/// it is done.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn how_long_refusals_take() {
-    let gateway = Setup::new().env("TIDEGATE_WRONG_PASSWORDS_PER_USER", 1_000_000).start().await;
-    let app = gateway.app().await;
-    let added = gateway.setup.run(&["app", "add", "second"]).await;
-    let second = support::App::new(app.api.clone(), added.stdout.trim());
-    let (conference, foreign) = (app.conference().await, second.conference().await);
-    conference.member("inside", 1).await;
-    conference.member("kicked", 1).await;
-    conference.kick(&["kicked"]).await.expect("kick");
-    let wrong = "x".repeat(app.secret.len());
-    let forged = |iss: &str| {
-        let claims = json!({ "iss": iss, "sub": "eve", "exp": token::now() + 600 });
-        token::hs256(&claims, wrong.as_bytes())
-    };
-    let (list, own) = ("/v1/conferences".to_owned(), conference.path("/members"));
-    let (of_another, of_nobody) =
-        (foreign.path("/members"), "/v1/conferences/TS_aaaaaaaaaaaaaaaa/members".to_owned());
-    let guess = || Some(json!({ "password": "wrong" }));
-    let eve = app.user_token("eve", false);
-    let cases = [
-        ("app key: known app", &list, format!("{}.{wrong}", app.id), None),
-        ("app key: unknown app", &list, format!("nobody.{wrong}"), None),
-        ("user token: known app", &own, forged(&app.id), guess()),
-        ("user token: unknown app", &own, forged("nobody"), guess()),
-        ("wrong password: user inside", &own, app.user_token("inside", false), guess()),
-        ("wrong password: user unknown", &own, app.user_token("nobody", false), guess()),
-        ("wrong password: user kicked", &own, app.user_token("kicked", false), guess()),
-        ("no password shown", &own, eve.clone(), Some(json!({}))),
-        ("conference of another app", &of_another, eve.clone(), guess()),
-        ("conference of nobody", &of_nobody, eve, guess()),
-    ];
-    let mut figures = vec![Vec::new(); cases.len()];
-    for _ in 0..100 {
-        for ((_, path, bearer, body), figures) in cases.iter().zip(&mut figures) {
-            let method = if body.is_some() { Method::POST } else { Method::GET };
-            let began = std::time::Instant::now();
-            app.api.call(method, path, Some(bearer), body.clone()).await.refused();
-            figures.push(began.elapsed().as_secs_f64() * 1000.0);
-        }
-    }
-    for ((what, ..), figures) in cases.iter().zip(&mut figures) {
-        figures.sort_by(f64::total_cmp);
-        println!("{what:<32} p10 {:7.3}   p50 {:7.3}   p90 {:7.3} ms", figures[10], figures[50], figures[90]);
-    }
-    gateway.stop().await;
 }
