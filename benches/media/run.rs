@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 /// Between the last arrival and the measured time.
 const WARM_UP: Duration = Duration::from_millis(1500);
 /// Longer than the ring of any server here: a conference goes on for minutes, and a ring that fills costs memory's first use.
-const RING: Duration = Duration::from_secs(16);
+const RING: Duration = Duration::from_secs(22);
 /// Between two joins in mid-GOP.
 const JOIN_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks into the kernel's queues.

@@ -172,7 +172,8 @@ impl<S: Transport> Connection<S> {
                         Some(End::Silently)
                     }
                 },
-                () = self.port.woken() => None,
+                // Only a crowd wakes it, and whoever sends a packet every few milliseconds has none.
+                () = self.port.woken(), if matches!(self.work, Work::Playing(_)) => None,
                 () = self.work.has_no_place() => self.warn_of_no_place(),
                 () = alarm.as_mut() => {
                     let now = Instant::now();

@@ -32,6 +32,9 @@ const VIEWERS_PER_CROWD: usize = 128;
 /// Viewers between two moments at which the thread may see to other tasks.
 const VIEWERS_PER_TURN: usize = 32;
 
+/// What the runtime's timers are late by at most: they go off at whole milliseconds.
+const TIMER_STEP: Duration = Duration::from_millis(1);
+
 /// How long what came waits for more, so that all of it leaves in one write. Zero is not at all.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeWindows {
@@ -142,6 +145,8 @@ async fn serve(crowd: Arc<Crowd>, mut tide: Tide, window: Duration, sent_bytes: 
     let mut over = pin!(crowd.over.cancelled());
     let (mut scratch, mut space) = (Vec::new(), BytesMut::new());
     let mut before = Mark::default();
+    // Nothing is to wait for longer than the setting says.
+    let window = window.saturating_sub(TIMER_STEP);
     loop {
         tokio::select! {
             biased;
