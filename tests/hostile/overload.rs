@@ -1,7 +1,10 @@
 //! Past a mark of overload newcomers are refused, and those inside are left alone.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::api::{Refusal, Refused as _};
 use crate::support::peer::{PLAY_REFUSED, PUBLISH_REFUSED};
@@ -92,5 +95,40 @@ async fn past_a_mark_of_memory_nobody_new_is_let_in_and_those_inside_go_on() {
     scene.gateway.api.join(&scene.conference.id, &ticket).await.expect("a join");
     boris.exit().await.expect("a leave");
     scene.assert_unharmed("an overload").await;
+    scene.end().await;
+}
+
+/// Lets the gateway run for a moment in ten, for ever.
+async fn starve(scene: &Scene) -> std::convert::Infallible {
+    loop {
+        scene.gateway.process.signal("STOP").await;
+        sleep(Duration::from_millis(450)).await;
+        scene.gateway.process.signal("CONT").await;
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_processor_time_nobody_new_is_let_in_and_those_inside_go_on() {
+    let mut scene = Scene::with(Setup::new().env("TIDEGATE_OVERLOAD_LATENESS_MS", 200)).await;
+    let boris = scene.conference.member("boris", 1).await;
+    let ticket = scene.conference.ticket("dora", 3).await;
+    is_ready(&scene).await.expect("ready before");
+
+    let refused = async {
+        until(EVENT, "it is overloaded", || async { is_ready(&scene).await.is_none().then_some(()) }).await;
+        assert_overloaded(&scene.gateway.api.join(&scene.conference.id, &ticket).await.refused());
+        assert!(scene.reached("overload_lateness_ms").await >= 1.0);
+        boris.heartbeat().await.expect("a heartbeat");
+    };
+    tokio::select! {
+        never = starve(&scene) => match never {},
+        () = refused => {}
+    }
+    scene.gateway.process.signal("CONT").await;
+
+    until(EVENT, "it is calm again", || is_ready(&scene)).await;
+    scene.gateway.api.join(&scene.conference.id, &ticket).await.expect("a join");
+    scene.assert_unharmed("a famine").await;
     scene.end().await;
 }
