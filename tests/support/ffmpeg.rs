@@ -153,7 +153,16 @@ impl Viewer {
         });
         match found.await {
             Ok(tags) => tags,
-            Err(error) => panic!("{error}; it says: {}", self.process.stderr.text()),
+            Err(error) => {
+                let (tags, _) = flv::tags(&self.process.stdout.bytes());
+                let pictures = tags.iter().filter(|tag| tag.is_picture()).count();
+                let until_ms = tags.last().map(|tag| tag.timestamp_ms);
+                let words = self.process.stderr.text();
+                panic!(
+                    "{error}, but {pictures} pictures in {} tags until {until_ms:?} ms; it says: {words}",
+                    tags.len()
+                )
+            }
         }
     }
 
