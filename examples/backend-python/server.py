@@ -162,6 +162,9 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, status, value):
         text = b"" if value is None else json.dumps(value).encode()
         self.send_response(status)
+        if self.close_connection:
+            # Unsaid, a client sends its next request into the end of the connection.
+            self.send_header("Connection", "close")
         if status != 204:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
